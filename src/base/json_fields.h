@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "base/box.h"
 #include "base/ids.h"
 #include "base/json.h"
 
@@ -20,7 +21,7 @@ namespace pinion {
 ///     visit("paused", self.paused, kOmitEmpty);
 ///   }
 ///
-/// Field types: bool, integers, double, std::string, Json, Id<>, std::optional, std::vector,
+/// Field types: bool, integers, double, std::string, Json, Id<>, std::optional, Box, std::vector,
 /// std::map<std::string, T>, and structs with Fields. Reading: absent and null leave the default,
 /// unknown members are ignored, a wrong type is an error that names the path.
 enum class FieldRule {
@@ -43,6 +44,8 @@ template <class T>
 struct IsOptional : std::false_type {};
 template <class T>
 struct IsOptional<std::optional<T>> : std::true_type {};
+template <class T>
+struct IsOptional<Box<T>> : std::true_type {};
 template <class T>
 struct IsVector : std::false_type {};
 template <class T>

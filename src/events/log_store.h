@@ -1,0 +1,81 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "async/task.h"
+#include "base/ids.h"
+#include "protocol/events.h"
+
+namespace pinion::events {
+
+/// Which bytes of a process's output a log event stands for: up to `end` of that stream of that step's
+/// process. It is stored with the event, so that after a crash the follower asks the worker for what
+/// comes after it: each byte once.
+struct Coverage {
+  std::string plan_id;
+  int attempt = 1;
+  int stream = 1;  ///< 1 stdout, 2 stderr
+  std::uint64_t end = 0;
+};
+
+/// The log of one running build: one writer, any number of readers, all on the loop that opened it.
+class BuildLogWriter {
+ public:
+  virtual ~BuildLogWriter() = default;
+
+  /// Appends and returns the event's id (0, 1, 2, … without gaps). Readers see it at once; it is on
+  /// disk within the flush interval (100 ms) or after Flush(). Never blocks and never fails: when the
+  /// disk does, Flush() throws and appending goes on in memory up to a limit, after which
+  /// Ready() waits.
+  virtual std::uint64_t Append(const protocol::Event& event,
+                               const std::optional<Coverage>& coverage = {}) = 0;
+  /// Up to where that stream is covered by events that were appended or recovered.
+  virtual std::uint64_t Covered(const std::string& plan_id, int attempt, int stream) const = 0;
+  /// Returns when there is room to append more: producers of output call it between chunks.
+  virtual Task<void> Ready(std::stop_token stop) = 0;
+  /// Returns when everything appended so far survives a crash of this process and of the machine.
+  virtual Task<void> Flush() = 0;
+  /// Flushes, seals the last segment; readers get the end after the last event. Idempotent.
+  virtual Task<void> Finish() = 0;
+};
+
+/// Events ready to be sent: the data text of server-sent events with their ids.
+struct EventBatch {
+  struct Item {
+    std::uint64_t id;
+    std::string name;      ///< event name, for filters
+    std::string envelope;  ///< protocol::EnvelopeText
+  };
+  std::vector<Item> items;
+  bool end = false;  ///< nothing follows
+};
+
+class BuildLogReader {
+ public:
+  virtual ~BuildLogReader() = default;
+  /// The next events, at most about 256 kB of them; waits for more if the build still runs. After
+  /// `end` it is not called again. A slow reader reads from disk and holds nobody up.
+  virtual Task<EventBatch> Next(std::stop_token stop) = 0;
+};
+
+/// Where the logs of builds live: append-only zstd segments, apart from the core database. Kinds: local
+/// files (this issue), object store, SQL. On one loop; file work is done on a pool.
+class LogStore {
+ public:
+  virtual ~LogStore() = default;
+
+  /// Opens the log of a running build, recovering what a former process wrote: a torn tail is cut
+  /// off, ids go on. One writer per build at a time.
+  virtual Task<std::unique_ptr<BuildLogWriter>> OpenWriter(BuildId build) = 0;
+  /// Reads from event `from` on. `running` false: the build has ended, so the end follows what there is
+  /// (an empty stream for a log that was removed).
+  virtual Task<std::unique_ptr<BuildLogReader>> OpenReader(BuildId build, std::uint64_t from,
+                                                           bool running) = 0;
+  virtual Task<void> Remove(BuildId build) = 0;
+};
+
+}  // namespace pinion::events

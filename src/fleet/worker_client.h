@@ -1,0 +1,109 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "async/timers.h"
+#include "http/client.h"
+#include "protocol/baggageclaim.h"
+#include "protocol/garden.h"
+
+namespace pinion::fleet {
+
+/// A chunk of a process's output, or its end.
+struct ProcessOutput {
+  int stream = 0;            ///< 1 stdout, 2 stderr, 0 the end
+  std::uint64_t offset = 0;  ///< of the chunk's first byte in that stream
+  std::string bytes;
+  std::optional<int> exit_status;  ///< at the end
+  std::string error;               ///< at the end, when there is no exit status
+};
+
+/// A running process that is followed.
+class ProcessFollower {
+ public:
+  virtual ~ProcessFollower() = default;
+  /// Chunks in order, the end last. Reconnects by itself with growing pauses, from the offset reached,
+  /// for up to the client's `unreachable_limit`; then Failure(kUnavailable). kNotFound when the worker no
+  /// longer knows the process.
+  virtual Task<ProcessOutput> Next(std::stop_token stop) = 0;
+};
+
+/// A process with input and a terminal (hijack).
+class InteractiveProcess {
+ public:
+  virtual ~InteractiveProcess() = default;
+  virtual Task<ProcessOutput> Next(std::stop_token stop) = 0;
+  virtual Task<void> WriteInput(std::string bytes) = 0;
+  virtual Task<void> CloseInput() = 0;
+  virtual Task<void> SetWindowSize(int columns, int rows) = 0;
+};
+
+/// One worker, through its Garden and Baggageclaim APIs: the only way the server reaches containers and
+/// volumes, be the worker in this process or on another machine. Failures carry the worker's name.
+/// Calls that only read or that may be repeated are tried again on connection errors. One loop's thread.
+class WorkerClient {
+ public:
+  virtual ~WorkerClient() = default;
+  virtual const std::string& name() const = 0;
+
+  // Containers.
+  /// Idempotent: an existing container with this handle is success.
+  virtual Task<void> CreateContainer(protocol::garden::ContainerSpec spec, std::uint64_t epoch,
+                                     std::stop_token stop) = 0;
+  virtual Task<bool> ContainerExists(std::string handle, std::stop_token stop) = 0;
+  /// Starts the process unless one with this id runs or has ended already, then follows it from the
+  /// offsets on: the same call serves the first start and the return after a crash.
+  virtual Task<std::unique_ptr<ProcessFollower>> RunProcess(std::string handle,
+                                                            protocol::garden::ProcessSpec spec,
+                                                            std::string input,
+                                                            std::uint64_t stdout_offset,
+                                                            std::uint64_t stderr_offset,
+                                                            std::uint64_t epoch,
+                                                            std::stop_token stop) = 0;
+  virtual Task<std::unique_ptr<InteractiveProcess>> RunInteractive(
+      std::string handle, protocol::garden::ProcessSpec spec, std::stop_token stop) = 0;
+  /// SIGTERM, then SIGKILL after 10 s; or SIGKILL at once.
+  virtual Task<void> StopContainer(std::string handle, bool kill, std::stop_token stop) = 0;
+  virtual Task<void> DestroyContainer(std::string handle, std::stop_token stop) = 0;
+  virtual Task<std::map<std::string, std::string>> Properties(std::string handle,
+                                                              std::stop_token stop) = 0;
+  virtual Task<void> SetProperty(std::string handle, std::string name, std::string value,
+                                 std::stop_token stop) = 0;
+  virtual Task<std::vector<std::string>> ListContainers(std::stop_token stop) = 0;
+
+  // Volumes.
+  /// Idempotent by handle. Long work (imports, pulls) is polled; `stop` cancels it on the worker.
+  virtual Task<protocol::baggageclaim::Volume> CreateVolume(
+      protocol::baggageclaim::VolumeRequest request, std::stop_token stop) = 0;
+  virtual Task<std::optional<protocol::baggageclaim::Volume>> FindVolume(std::string handle,
+                                                                         std::stop_token stop) = 0;
+  virtual Task<void> DestroyVolume(std::string handle, std::stop_token stop) = 0;
+  virtual Task<std::vector<std::string>> ListVolumes(std::stop_token stop) = 0;
+  /// `encoding`: gzip, zstd or raw. `path` is inside the volume.
+  virtual Task<void> StreamIn(std::string handle, std::string path, std::string encoding,
+                              http::BodyReader& tar, std::stop_token stop) = 0;
+  virtual Task<std::unique_ptr<http::BodyReader>> StreamOut(std::string handle, std::string path,
+                                                            std::string encoding,
+                                                            std::stop_token stop) = 0;
+  /// One file's content, kNotFound if there is none, kTooLarge past the limit.
+  virtual Task<std::string> ReadFile(std::string handle, std::string path, std::size_t limit,
+                                     std::stop_token stop) = 0;
+  virtual Task<void> SetPrivileged(std::string handle, bool privileged, std::stop_token stop) = 0;
+
+  /// True if the worker pulls images itself (Baggageclaim strategy "registry-image").
+  virtual Task<bool> PullsImages(std::stop_token stop) = 0;
+};
+
+struct WorkerClientOptions {
+  std::string name;
+  std::string garden_url;        ///< "unix:/path" or "http://host:7777"
+  std::string baggageclaim_url;  ///< likewise
+  Duration unreachable_limit = std::chrono::minutes(5);
+};
+
+std::unique_ptr<WorkerClient> MakeWorkerClient(Executor executor, Timers& timers, Logger log,
+                                               WorkerClientOptions options);
+
+}  // namespace pinion::fleet

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/json_fields.h"
+
+/// The Baggageclaim API: what a web node asks of a worker about volumes.
+namespace pinion::protocol::baggageclaim {
+
+/// POST /volumes-async. Strategies:
+///   {"type":"empty"}
+///   {"type":"cow","volume":HANDLE}
+///   {"type":"import","path":PATH,"follow_symlinks":BOOL}
+/// and Pinion's own, announced by GET /ping-style capability "registry_image" (docs/protocols):
+///   {"type":"registry-image","source":{…},"params":{…},"version":{"tag":…,"digest":…}}
+/// which pulls an image into layers shared by digest and makes a volume in upstream's layout
+/// (rootfs/, metadata.json, repository, tag, digest).
+struct VolumeRequest {
+  std::string handle;
+  Json strategy;
+  std::map<std::string, std::string> properties;
+  bool privileged = false;
+  template <class Self, class Visit>
+  static void Fields(Self& self, Visit& visit) {
+    visit("handle", self.handle);
+    visit("strategy", self.strategy);
+    visit("properties", self.properties);
+    visit("privileged", self.privileged, kOmitEmpty);
+  }
+};
+
+struct Volume {
+  std::string handle;
+  std::string path;
+  std::map<std::string, std::string> properties;
+  bool privileged = false;
+  template <class Self, class Visit>
+  static void Fields(Self& self, Visit& visit) {
+    visit("handle", self.handle);
+    visit("path", self.path);
+    visit("properties", self.properties);
+    visit("privileged", self.privileged);
+  }
+};
+
+}  // namespace pinion::protocol::baggageclaim
