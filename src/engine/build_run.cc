@@ -82,6 +82,10 @@ const store::StepRow* BuildRun::Concluded(const std::string& plan_id) const {
 
 Task<void> BuildRun::Conclude(std::string plan_id, Outcome outcome, Json result, Also also) {
   if (released_) throw Cancelled();
+  if (!build_.id) {
+    if (also) co_await services_.database.Write(store::Pool::kEngine, also);
+    co_return;
+  }
   // The log first: a conclusion without the output that led to it must not survive a crash.
   co_await writer_->Flush();
   store::StepRow step{.plan_id = std::move(plan_id),

@@ -31,7 +31,8 @@ struct EngineServices {
   store::Owner owner;  ///< this process's lease
   std::string external_url;
   ImageMetadataCache& image_metadata;
-  SingleFlight& gets;  ///< fetches of resources, by cache key
+  SingleFlight& gets;    ///< fetches of resources, by cache key
+  SingleFlight& checks;  ///< by scope key
   /// Saves a pipeline for a set_pipeline step; wired to the same code as the API's.
   std::function<Task<Result<bool>>(const store::BuildRow&, Json request)> set_pipeline;
 };
@@ -39,7 +40,8 @@ struct EngineServices {
 /// The stages of a leaf step that are announced once each, in this order.
 enum class Stage { kInitialized = 1, kSelectedWorker = 2, kStarted = 3, kFinished = 4 };
 
-/// One running build as its steps see it. Owned by the engine, on its loop.
+/// One running build as its steps see it. Owned by the engine, on its loop. A check that is no
+/// build has one too, with id 0 and a log that keeps nothing: then conclusions are not stored.
 class BuildRun {
  public:
   BuildRun(EngineServices& services, store::BuildRow build,

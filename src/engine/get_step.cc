@@ -2,6 +2,8 @@
 
 #include "engine/resource_caches.h"
 #include "protocol/events.h"
+#include "store/resources.h"
+#include "store/versions.h"
 
 namespace pinion::engine {
 namespace {
@@ -56,7 +58,7 @@ Task<Fetched> Fetch(LeafContext context, const protocol::GetPlan& plan, CacheKey
   fetched.artifact = {.worker = container.worker->name(),
                       .volume = container.volumes.at(std::string(kGetDir)),
                       .from_cache = true};
-  co_await KeepCache(run, key, fetched.artifact, fetched.metadata);
+  co_await KeepCache(run, key, version, fetched.artifact, fetched.metadata);
   co_return fetched;
 }
 
@@ -72,7 +74,8 @@ Task<Conclusion> RunGet(LeafContext context) {
   const Json source = co_await FillIn(context, plan.source);
   const Json params = co_await FillIn(context, plan.params);
   const protocol::Version version = VersionOf(plan, context.scope);
-  const CacheKey key = MakeCacheKey(plan, source, params, version);
+  const std::string scope_key = co_await ScopeKeyOf(context, plan.type, source, plan.image);
+  const CacheKey key = MakeCacheKey(scope_key, params, version);
   run.EmitOnce(context.plan.id, Stage::kStarted, protocol::StartEvent("get", origin, run.now()));
 
   // One fetch at a time of the same thing: whoever waits finds it in the cache.
@@ -85,7 +88,7 @@ Task<Conclusion> RunGet(LeafContext context) {
   } else {
     JsonObject request{{"source", source}, {"version", ToJson(version)}};
     if (!params.IsNull()) request.Set("params", params);
-    fetched = co_await Fetch(context, plan, key, std::move(request));
+    fetched = co_await Fetch(context, key, version, std::move(request));
   }
 
   const bool succeeded = fetched.exit_status == 0;
@@ -104,7 +107,8 @@ Task<Conclusion> RunGet(LeafContext context) {
   if (!plan.resource.empty()) {
     conclusion.also = [build = run.build(), resource = plan.resource, version,
                        metadata = fetched.metadata](store::Transaction& transaction) {
-      UpdateVersionMetadata(transaction, build, resource, version, metadata);
+      const auto row = store::FindResourceByName(transaction, build.pipeline, resource);
+      if (row) store::SaveMetadata(transaction, row->id, version, metadata);
     };
   }
   co_return conclusion;

@@ -98,8 +98,9 @@ Task<Conclusion> RunPut(LeafContext context) {
                protocol::FinishPutEvent(origin, run.now(), 0, result.version, result.metadata));
   conclusion.version = result.version;
   if (!plan.resource.empty()) {
-    conclusion.also = [build = run.build(), plan, source, result](store::Transaction& transaction) {
-      SaveOutput(transaction, build, plan, source, *result.version, result.metadata);
+    const std::string key = co_await ScopeKeyOf(context, plan.type, source, plan.image);
+    conclusion.also = [build = run.build(), plan, key, result](store::Transaction& transaction) {
+      SaveOutput(transaction, build, plan, key, *result.version, result.metadata);
     };
   }
   co_return conclusion;
