@@ -54,28 +54,6 @@ create table jobs (
   unique (pipeline_id, name)
 );
 
--- What a job's get steps ask for, one row for each passed job (NULL when none), so that "who depends on
--- this" is an index look-up.
-create table job_inputs (
-  job_id bigint not null references jobs (id) on delete cascade,
-  name text not null,
-  resource_id bigint not null references resources (id) on delete cascade,
-  passed_job_id bigint references jobs (id) on delete cascade,
-  "trigger" bigint not null default 0,
-  version text                                 -- NULL latest, 'every', or a JSON version
-);
-create index job_inputs_job on job_inputs (job_id);
-create index job_inputs_resource on job_inputs (resource_id);
-create index job_inputs_passed on job_inputs (passed_job_id);
-
-create table job_outputs (
-  job_id bigint not null references jobs (id) on delete cascade,
-  name text not null,
-  resource_id bigint not null references resources (id) on delete cascade
-);
-create index job_outputs_job on job_outputs (job_id);
-create index job_outputs_resource on job_outputs (resource_id);
-
 create table job_serial_groups (
   job_id bigint not null references jobs (id) on delete cascade,
   serial_group text not null,
@@ -110,6 +88,28 @@ create table resources (
   unique (pipeline_id, name)
 );
 create index resources_scope on resources (scope_id);
+
+-- What a job's get steps ask for, one row for each passed job (NULL when none), so that "who depends on
+-- this" is an index look-up.
+create table job_inputs (
+  job_id bigint not null references jobs (id) on delete cascade,
+  name text not null,
+  resource_id bigint not null references resources (id) on delete cascade,
+  passed_job_id bigint references jobs (id) on delete cascade,
+  "trigger" bigint not null default 0,
+  version text                                 -- NULL latest, 'every', or a JSON version
+);
+create index job_inputs_job on job_inputs (job_id);
+create index job_inputs_resource on job_inputs (resource_id);
+create index job_inputs_passed on job_inputs (passed_job_id);
+
+create table job_outputs (
+  job_id bigint not null references jobs (id) on delete cascade,
+  name text not null,
+  resource_id bigint not null references resources (id) on delete cascade
+);
+create index job_outputs_job on job_outputs (job_id);
+create index job_outputs_resource on job_outputs (resource_id);
 
 create table resource_types (
   id {id},
@@ -343,9 +343,12 @@ create table components (
   last_error text
 );
 
+-- A process holds the epochs from epoch to last_epoch: each take-over adds one, so that it is above all
+-- that the dead node had. Epochs are one count for all nodes (settings: lease.epoch).
 create table leases (
   node text primary key,
   epoch bigint not null,
+  last_epoch bigint not null,
   counter bigint not null,                     -- grows with each renewal
   role text not null default ''
 );
@@ -358,8 +361,11 @@ create table changes (
   kind text not null,
   object_id bigint not null,
   team_id bigint,
-  data text not null default ''
+  data text not null default '',
+  transaction_id bigint                        -- PostgreSQL: readers tell by it what they have seen
 );
+create index changes_transaction on changes (transaction_id, sequence);
+create index changes_time on changes (time);
 
 create table settings (                        -- keys made on first start, wall message
   name text primary key,
