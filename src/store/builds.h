@@ -70,7 +70,7 @@ struct BuildRow {
 /// b.job_id = $1 order by b.id desc". Tables: b builds, t teams, p pipelines, j jobs, r resources,
 /// rt resource types, o the build that was rerun.
 std::string BuildSelect();
-constexpr std::size_t kBuildColumns = 33;
+constexpr std::size_t kBuildColumns = 31;
 BuildRow ReadBuildRow(const Row& row);
 
 // --- Creating ----------------------------------------------------------------------------------
