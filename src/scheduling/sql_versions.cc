@@ -148,10 +148,10 @@ class SqlVersions final : public VersionsSource {
              " and resource_id = " + placeholder(having->resource);
     }
     if (before) {
-      const std::string group = placeholder(before->group());
-      const std::string build = placeholder(before->build);
-      sql += " and (coalesce(rerun_of, build_id) < " + group + " or (coalesce(rerun_of, build_id) = " +
-             group + " and build_id " + (inclusive ? "<= " : "< ") + build + "))";
+      sql += " and (coalesce(rerun_of, build_id), build_id) ";
+      sql += inclusive ? "<= (" : "< (";
+      sql += placeholder(before->group());
+      sql += ", " + placeholder(before->build) + ")";
     }
     sql += " order by 3 desc, 1 desc limit " + placeholder(static_cast<std::int64_t>(limit));
     std::vector<BuildCursor> builds;
