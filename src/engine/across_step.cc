@@ -80,7 +80,7 @@ Task<Outcome> RunSubstep(AcrossRun& across, std::size_t index, const Interruptio
   Scope local(&across.scope);
   const Substep& substep = across.substeps[index];
   for (std::size_t i = 0; i < across.plan.vars.size(); ++i) {
-    local.SetLocalVar(across.plan.vars[i].name, substep.values[i], false);
+    local.vars().Set(across.plan.vars[i].name, substep.values[i], false);
   }
   co_return co_await RunStep(across.run, local, substep.plan, interruption);
 }
@@ -104,7 +104,8 @@ Task<void> Prepare(AcrossRun& across, const protocol::Plan& plan,
                    const Interruption& interruption) {
   std::vector<JsonArray> values;
   for (const protocol::AcrossVar& var : across.plan.vars) {
-    if (across.scope.FindLocalVar(var.name)) {
+    const vars::Reference shadowed{.source = ".", .path = var.name};
+    if (const auto found = across.scope.vars().Get(shadowed); found && *found) {
       across.run.Say(
           plan.id, "\x1b[1;33mWARNING: across step shadows local var '" + var.name + "'\x1b[0m\n");
     }

@@ -12,6 +12,7 @@ namespace pinion::engine {
 
 /// What a step needs to run a process in.
 struct ContainerRequest {
+  std::string handle;  ///< empty: derived from build and step
   std::string plan_id;
   std::string step_name;
   std::string type;  ///< get, put, task, check or run

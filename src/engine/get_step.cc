@@ -81,7 +81,7 @@ Task<Conclusion> RunGet(LeafContext context) {
   // One fetch at a time of the same thing: whoever waits finds it in the cache.
   const auto turn = co_await run.services().gets.Enter(key.text, context.stop());
   Fetched fetched;
-  if (std::optional<CachedVolume> cached = co_await FindCache(run, key, plan.tags)) {
+  if (std::optional<CachedVolume> cached = co_await FindCache(run, key, version)) {
     run.Say(context.plan.id, "\x1b[1;36mINFO: found existing resource cache\x1b[0m\n\n");
     fetched.artifact = {.worker = cached->worker, .volume = cached->volume, .from_cache = true};
     fetched.metadata = std::move(cached->metadata);

@@ -4,6 +4,7 @@
 #include "engine/steps.h"
 #include "pipeline/yaml.h"
 #include "protocol/events.h"
+#include "vars/template.h"
 
 namespace pinion::engine {
 namespace {
@@ -23,7 +24,8 @@ Json ParseVar(const protocol::LoadVarPlan& plan, const std::string& text) {
   if (format == "json") {
     value = ParseJson(text);
   } else if (format == "yml" || format == "yaml") {
-    value = pipeline::YamlToJson(text);
+    const auto document = pipeline::ParseYaml(text);
+    value = document ? pipeline::NodeToJson(*document) : std::unexpected(document.error());
   } else {
     throw Failure(ErrorKind::kInvalid,
                   "invalid format '" + plan.format + "': use json, yml, yaml, trim or raw");
@@ -36,6 +38,10 @@ Json ParseVar(const protocol::LoadVarPlan& plan, const std::string& text) {
 }
 
 }  // namespace
+
+Task<Json> FillIn(LeafContext context, Json value) {
+  co_return ValueOrThrow(vars::InterpolateAll(value, context.scope.vars()));
+}
 
 Task<Conclusion> RunLoadVar(LeafContext context) {
   BuildRun& run = context.run;
