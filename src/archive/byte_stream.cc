@@ -67,10 +67,10 @@ std::size_t HashingSource::Read(std::span<char> buffer) {
   return got;
 }
 
-void HashingSource::Drain(std::uint64_t limit) {
+void Drain(ByteSource& source, std::uint64_t limit) {
   std::array<char, 65536> buffer;
   std::uint64_t drained = 0;
-  while (const std::size_t got = Read(buffer)) {
+  while (const std::size_t got = source.Read(buffer)) {
     drained += got;
     if (drained > limit) {
       throw Failure(ErrorKind::kTooLarge,

@@ -92,6 +92,9 @@ class Sha256Stream {
   std::unique_ptr<void, Free> context_;
 };
 
+/// Reads what is left, so that checksums at the end are verified; kTooLarge past `limit` bytes.
+void Drain(ByteSource& source, std::uint64_t limit);
+
 /// Passes bytes on and hashes and counts them.
 class HashingSource final : public ByteSource {
  public:

@@ -214,7 +214,8 @@ class Packer {
 
   void PackChild(int folder, const std::string& child, const std::string& name, std::size_t depth) {
     struct stat info{};
-    if (::fstatat(folder, child.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+    const bool follow = options_.follow_links;
+    if (::fstatat(folder, child.c_str(), &info, follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0) {
       if (errno == ENOENT) return;  // it went away meanwhile
       throw Failure(SystemError("look at '" + name + "'", errno));
     }
@@ -225,8 +226,8 @@ class Packer {
       if (PackHardLink(entry.get(), info, name)) return;
       Check(::archive_write_header(handle_.get(), entry.get()), name);
     } else if (S_ISREG(info.st_mode) || S_ISDIR(info.st_mode)) {
-      FileHandle opened(
-          ::openat(folder, child.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+      FileHandle opened(::openat(folder, child.c_str(),
+                                 O_RDONLY | O_NONBLOCK | O_CLOEXEC | (follow ? 0 : O_NOFOLLOW)));
       if (!opened) {
         if (errno == ENOENT || errno == ELOOP) return;  // replaced meanwhile
         throw Failure(SystemError("open '" + name + "'", errno));

@@ -17,6 +17,9 @@ struct PackOptions {
   /// A fixed time for every entry (unix seconds), for archives that must be equal byte for byte;
   /// negative keeps the files' own times.
   std::int64_t fixed_time = -1;
+  /// Symbolic links are packed as what they point to, wherever that is; dangling ones are left out.
+  /// Only for folders that the operator named.
+  bool follow_links = false;
 };
 
 struct Packed {

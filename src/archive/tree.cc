@@ -100,10 +100,6 @@ void Empty(int top, const std::string& name, std::deque<std::string>& more, cons
 
 }  // namespace
 
-void FileHandle::Close() {
-  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
-}
-
 FileHandle OpenFolder(const std::filesystem::path& path) {
   FileHandle folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!folder) throw Failure(SystemError("open the folder " + path.string(), errno));
