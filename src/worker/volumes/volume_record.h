@@ -29,6 +29,8 @@ struct SavedVolume {
 struct VolumeStore::Record {
   std::string handle;
   SavedVolume saved;
+  std::optional<std::int64_t> uid;  // of the root folder, while it is made
+  std::optional<std::int64_t> gid;
   std::size_t children = 0;
   std::size_t streams = 0;
   std::stop_source streams_stop;

@@ -52,6 +52,12 @@ Result<void> VolumeStore::CheckRequest(const VolumeRequest& request) const {
       return Fail(ErrorKind::kNotFound, "parent volume '" + parent + "' does not exist");
     }
   }
+  for (const auto& id : {request.uid, request.gid}) {
+    if (id && (*id < 0 || *id >= kIdCount)) {
+      return Fail(ErrorKind::kInvalid,
+                  "the owner's id must be from 0 to " + std::to_string(kIdCount - 1));
+    }
+  }
   if (type == "import" && !request.strategy.StringAt("path").starts_with('/')) {
     return Fail(ErrorKind::kInvalid, "the path to import must be absolute");
   }
@@ -132,6 +138,8 @@ Task<void> VolumeStore::CreateNew(VolumeRequest request, ProgressReport progress
   record->handle = request.handle;
   record->saved.properties = request.properties;
   record->saved.privileged = request.privileged;
+  record->uid = request.uid;
+  record->gid = request.gid;
   const std::string type(request.strategy.StringAt("type"));
   if (type == "cow") {
     const RecordPointer parent = Get(std::string(request.strategy.StringAt("volume")));
@@ -224,8 +232,12 @@ Task<void> VolumeStore::Place(RecordPointer record, VolumeContent content, bool 
     fs::path at = init;
     try {
       MakeInitFolder(options_, init, record->saved, content.files);
-      if (copied) {
-        CopyContent(*copied, false, archive::OpenFolder(init / "layer/upper").get(), stop);
+      const linux::UniqueFd upper = archive::OpenFolder(init / "layer/upper");
+      if (copied) CopyContent(*copied, false, upper.get(), stop);
+      const uid_t keep = -1;
+      if (::fchown(upper.get(), record->uid ? static_cast<uid_t>(*record->uid) : keep,
+                   record->gid ? static_cast<gid_t>(*record->gid) : keep) != 0) {
+        throw Failure(SystemError("set the owner of the volume's root", errno));
       }
       ValueOrThrow(SaveVolume(init, record->saved));
       ThrowIfStopped(stop);
