@@ -321,6 +321,7 @@ create table volumes (
 );
 create index volumes_worker on volumes (worker_name, state);
 create index volumes_container on volumes (container_handle);
+create index volumes_parent on volumes (parent_handle) where parent_handle is not null;
 create unique index volumes_resource_cache on volumes (worker_name, resource_cache_id)
   where resource_cache_id is not null;
 create unique index volumes_task_cache on volumes (worker_name, task_cache_key)
@@ -344,6 +345,7 @@ create table artifacts (
   created_at bigint not null
 );
 create index artifacts_build on artifacts (build_id);
+create index artifacts_volume on artifacts (volume_handle);
 
 -- Committed segments of build logs; the bytes are in the log store.
 create table log_segments (
