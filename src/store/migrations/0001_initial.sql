@@ -54,28 +54,6 @@ create table jobs (
   unique (pipeline_id, name)
 );
 
--- What a job's get steps ask for, one row for each passed job (NULL when none), so that "who depends on
--- this" is an index look-up.
-create table job_inputs (
-  job_id bigint not null references jobs (id) on delete cascade,
-  name text not null,
-  resource_id bigint not null references resources (id) on delete cascade,
-  passed_job_id bigint references jobs (id) on delete cascade,
-  "trigger" bigint not null default 0,
-  version text                                 -- NULL latest, 'every', or a JSON version
-);
-create index job_inputs_job on job_inputs (job_id);
-create index job_inputs_resource on job_inputs (resource_id);
-create index job_inputs_passed on job_inputs (passed_job_id);
-
-create table job_outputs (
-  job_id bigint not null references jobs (id) on delete cascade,
-  name text not null,
-  resource_id bigint not null references resources (id) on delete cascade
-);
-create index job_outputs_job on job_outputs (job_id);
-create index job_outputs_resource on job_outputs (resource_id);
-
 create table job_serial_groups (
   job_id bigint not null references jobs (id) on delete cascade,
   serial_group text not null,
@@ -110,6 +88,28 @@ create table resources (
   unique (pipeline_id, name)
 );
 create index resources_scope on resources (scope_id);
+
+-- What a job's get steps ask for, one row for each passed job (NULL when none), so that "who depends on
+-- this" is an index look-up.
+create table job_inputs (
+  job_id bigint not null references jobs (id) on delete cascade,
+  name text not null,
+  resource_id bigint not null references resources (id) on delete cascade,
+  passed_job_id bigint references jobs (id) on delete cascade,
+  "trigger" bigint not null default 0,
+  version text                                 -- NULL latest, 'every', or a JSON version
+);
+create index job_inputs_job on job_inputs (job_id);
+create index job_inputs_resource on job_inputs (resource_id);
+create index job_inputs_passed on job_inputs (passed_job_id);
+
+create table job_outputs (
+  job_id bigint not null references jobs (id) on delete cascade,
+  name text not null,
+  resource_id bigint not null references resources (id) on delete cascade
+);
+create index job_outputs_job on job_outputs (job_id);
+create index job_outputs_resource on job_outputs (resource_id);
 
 create table resource_types (
   id {id},
@@ -358,8 +358,11 @@ create table changes (
   kind text not null,
   object_id bigint not null,
   team_id bigint,
-  data text not null default ''
+  data text not null default '',
+  transaction_id bigint                        -- PostgreSQL: who wrote it; rows become visible in that order, not in that of sequence
 );
+create index changes_transaction on changes (transaction_id) where transaction_id is not null;
+create index changes_time on changes (time);
 
 create table settings (                        -- keys made on first start, wall message
   name text primary key,
