@@ -48,6 +48,7 @@ create table jobs (
   ordering bigint not null default 0,
   build_number bigint not null default 0,      -- of the newest build
   has_new_inputs bigint not null default 0,
+  inputs_determined bigint not null default 0, -- next_inputs holds a version for every input
   latest_completed_build_id bigint,
   next_build_id bigint,
   transition_build_id bigint,
@@ -169,6 +170,7 @@ create table builds (
   owner_epoch bigint
 );
 create unique index builds_job_name on builds (job_id, name);
+create index builds_job on builds (job_id, id);
 create index builds_pipeline on builds (pipeline_id, id);
 create index builds_team on builds (team_id, id);
 create index builds_resource on builds (resource_id);
@@ -176,6 +178,7 @@ create index builds_resource_type on builds (resource_type_id);
 create index builds_rerun_of on builds (rerun_of);
 -- Partial: work on what is alive does not grow with history.
 create index builds_pending on builds (job_id, id) where status = 'pending';
+create index builds_live on builds (job_id, id) where status in ('pending', 'started');
 create index builds_started on builds (owner_node, id) where status = 'started';
 
 create table build_inputs (
@@ -206,6 +209,7 @@ create table succeeded_versions (
   rerun_of bigint,                             -- orders reruns beside the build that they repeat
   resource_id bigint not null references resources (id) on delete cascade,
   version_id bigint not null references versions (id) on delete cascade,
+  position bigint not null,                    -- what it put stands before what it got
   primary key (job_id, build_id, resource_id, version_id)
 );
 create index succeeded_versions_version on succeeded_versions (version_id, job_id);
@@ -222,6 +226,22 @@ create table next_inputs (
   error text,
   primary key (job_id, name)
 );
+
+-- Which builds of passed jobs vouched for the inputs of a build, so that `version: every` goes on after
+-- them; and those of the next build, as next_inputs has its versions.
+create table build_pipes (
+  to_build_id bigint not null references builds (id) on delete cascade,
+  from_build_id bigint not null references builds (id) on delete cascade,
+  primary key (to_build_id, from_build_id)
+);
+create index build_pipes_from on build_pipes (from_build_id);
+
+create table next_pipes (
+  job_id bigint not null references jobs (id) on delete cascade,
+  from_build_id bigint not null references builds (id) on delete cascade,
+  primary key (job_id, from_build_id)
+);
+create index next_pipes_from on next_pipes (from_build_id);
 
 -- What each step of a running build concluded, so that nothing that succeeded runs again after a crash.
 -- Deleted when the build ends.
