@@ -71,6 +71,8 @@ create table scopes (
   last_check_succeeded bigint,
   last_check_error text,
   last_check_build_id bigint,
+  claimed_until bigint,                        -- a check runs; past this its process is dead
+  next_check bigint,                           -- not before, by its interval; NULL: at once
   next_order bigint not null default 1
 );
 
