@@ -190,14 +190,16 @@ SqliteConnection::~SqliteConnection() = default;
 void SqliteConnection::Configure(const std::string& path) {
   const bool memory = path == ":memory:";
   if (!memory) {
-    // The file holds keys, so others must not read it; WAL and index inherit its mode.
-    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0) {
+    // The file holds keys, so others must not read it; WAL and index inherit its mode. Only a new
+    // file is opened here: closing an old one would drop the locks that SQLite holds on it.
+    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0) {
+      ::close(fd);
+    } else if (errno != EEXIST) {
       const Error error = SystemError("open database " + path, errno);
       throw Failure(ErrorKind::kUnavailable,
                     error.message + ": the folder must exist and be writable");
     }
-    ::close(fd);
   }
   sqlite3* handle = nullptr;
   const int code = sqlite3_open_v2(

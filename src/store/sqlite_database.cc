@@ -55,7 +55,10 @@ class SqliteDatabase final : public PooledDatabase {
     if (path_.empty()) {
       throw Failure(ErrorKind::kInvalid, "the database's path is empty: give sqlite:/path/to/file");
     }
-    file_->notifiers.push_back(notifier_);
+    {
+      const std::lock_guard lock(file_->mutex);
+      file_->notifiers.push_back(notifier_);
+    }
     Start(path_ == ":memory:");
   }
   ~SqliteDatabase() override { StopThreads(); }
