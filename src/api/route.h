@@ -74,6 +74,8 @@ struct Call {
   store::TeamRow team;
   store::PipelineRow pipeline;
   store::BuildRow build;
+  /// Set by a handler before it answers through the exchange itself: then an error can only be logged.
+  bool answered = false;
 
   store::Database& database() { return services.database; }
   /// The path's parameter; a missing one is a bug in the route table.

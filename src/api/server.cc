@@ -149,6 +149,11 @@ Task<void> Api::Handle(http::Exchange& exchange) {
     } catch (...) {
       error = CurrentError();
     }
+    if (error && call.answered) {
+      call.log.Warn("answer broken off",
+                    {{"route", Json(route.name)}, {"error", Json(error->message)}});
+      co_return;
+    }
     if (error) {
       answer = ErrorAnswer(*error, request_id);
       if (answer->status >= 500) {

@@ -56,4 +56,21 @@ Build ToBuild(const store::BuildRow& row, bool with_comment) {
   return build;
 }
 
+BuildSummary SummaryOf(const store::BuildBrief& build, const std::string& team_name,
+                       PipelineId pipeline, const std::string& pipeline_name,
+                       std::string_view instance_vars, const std::string& job_name) {
+  BuildSummary summary;
+  summary.id = build.id.value;
+  summary.name = build.name;
+  summary.status = build.status;
+  summary.start_time = build.start_time;
+  summary.end_time = build.end_time;
+  summary.team_name = team_name;
+  summary.pipeline_id = pipeline.value;
+  summary.pipeline_name = pipeline_name;
+  summary.pipeline_instance_vars = StoredJson(instance_vars);
+  summary.job_name = job_name;
+  return summary;
+}
+
 }  // namespace pinion::api::present
