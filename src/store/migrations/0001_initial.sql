@@ -214,6 +214,7 @@ create table succeeded_versions (
   position bigint not null,                    -- what it put stands before what it got
   primary key (job_id, build_id, resource_id, version_id)
 );
+create index succeeded_versions_order on succeeded_versions (job_id, (coalesce(rerun_of, build_id)), build_id);
 create index succeeded_versions_version on succeeded_versions (version_id, job_id);
 create index succeeded_versions_build on succeeded_versions (build_id);
 create index succeeded_versions_resource on succeeded_versions (resource_id);
