@@ -396,3 +396,8 @@ create table settings (                        -- keys made on first start, wall
   name text primary key,
   value text not null
 );
+
+create table revoked_tokens (                  -- logged out before they expire
+  id text primary key,
+  expires bigint not null
+);
