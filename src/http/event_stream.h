@@ -18,7 +18,8 @@ struct ServerSentEvent {
 /// Appends the event's text in upstream's order of fields (id, event, data, blank line).
 void AppendServerSentEvent(std::string& out, const ServerSentEvent& event);
 
-/// Reads an event stream; decompresses gzip when the response says so. Lines over 16 MiB are kTooLarge.
+/// Reads an event stream; decompresses gzip when the response says so. Lines over 16 MiB are
+/// kTooLarge.
 class EventStreamReader {
  public:
   EventStreamReader(BodyReader& body, bool gzip);

@@ -56,7 +56,8 @@ struct Request {
   std::string_view Path() const { return std::string_view(target).substr(0, target.find('?')); }
   std::string_view QueryText() const {
     const std::size_t mark = target.find('?');
-    return mark == std::string::npos ? std::string_view() : std::string_view(target).substr(mark + 1);
+    return mark == std::string::npos ? std::string_view()
+                                     : std::string_view(target).substr(mark + 1);
   }
 };
 
@@ -70,7 +71,8 @@ struct Response {
 class BodyReader {
  public:
   virtual ~BodyReader() = default;
-  /// At least one byte, or 0 at the end. Failure(kUnavailable) if the peer broke off, Cancelled on stop.
+  /// At least one byte, or 0 at the end. Failure(kUnavailable) if the peer broke off, Cancelled on
+  /// stop.
   virtual Task<std::size_t> Read(std::span<char> buffer, std::stop_token stop) = 0;
 };
 

@@ -13,9 +13,9 @@ namespace pinion::http {
 /// Path parameters, percent-decoded: {"team_name": "main"}.
 using PathParams = std::map<std::string, std::string, std::less<>>;
 
-/// Finds the route of a path among patterns such as "/api/v1/teams/:team_name" (":name" one segment,
-/// a final "*" the rest). The first pattern added wins. Matching costs grow with the path's length,
-/// not with the number of routes.
+/// Finds the route of a path among patterns such as "/api/v1/teams/:team_name" (":name" one
+/// segment, a final "*" the rest). The first pattern added wins. Matching costs grow with the
+/// path's length, not with the number of routes.
 class Router {
  public:
   Router();

@@ -11,19 +11,21 @@
 
 namespace pinion::http {
 
-/// Where to listen or to connect: "unix:/run/x.sock" or "127.0.0.1:8080" ("[::1]:80"); port 0 takes a
-/// free one.
+/// Where to listen or to connect: "unix:/run/x.sock" or "127.0.0.1:8080" ("[::1]:80"); port 0 takes
+/// a free one.
 using Endpoint = std::string;
 
 struct ServerOptions {
   std::size_t header_bytes_max = 32 << 10;
   Duration header_timeout = std::chrono::seconds(10);
   Duration idle_timeout = std::chrono::seconds(120);  ///< keep-alive connections between requests
-  std::size_t connections_max = 10'000;               ///< more are answered 503 and closed
+  /// A client that sends nothing of a body, or takes nothing of an answer, for so long is cut off.
+  Duration stall_timeout = std::chrono::minutes(5);
+  std::size_t connections_max = 10'000;  ///< more are answered 503 and closed
 };
 
-/// One request being answered. Lives until its handler returns. Exactly one of Respond, Start, Hijack
-/// and AcceptWebSocket is called; a handler that calls none, or throws before, answers 500.
+/// One request being answered. Lives until its handler returns. Exactly one of Respond, Start,
+/// Hijack and AcceptWebSocket is called; a handler that calls none, or throws before, answers 500.
 class Exchange {
  public:
   virtual ~Exchange() = default;
@@ -50,8 +52,8 @@ class Exchange {
   virtual bool IsWebSocketUpgrade() const = 0;
 };
 
-/// Handles every request of a server; exceptions it throws are logged and answered 500 if nothing was
-/// sent yet. Must be reentrant: many exchanges run at once on the loop.
+/// Handles every request of a server; exceptions it throws are logged and answered 500 if nothing
+/// was sent yet. Must be reentrant: many exchanges run at once on the loop.
 using Handler = std::function<Task<void>(Exchange&)>;
 
 /// An HTTP/1.1 server on one loop. Everything on the loop's thread.
@@ -61,12 +63,14 @@ class Server {
                                       ServerOptions options, Handler handler);
   virtual ~Server() = default;
 
-  /// Starts accepting; may be called for several endpoints. The error names the address and the cause
-  /// (port taken, no permission). Unix sockets are made with mode 0600 and replace a stale file.
+  /// Starts accepting; may be called for several endpoints. The error names the address and the
+  /// cause (port taken, no permission). Unix sockets are made with mode 0600 and replace a stale
+  /// file.
   virtual Result<void> Listen(const Endpoint& endpoint) = 0;
   /// The port of the first TCP listener.
   virtual int port() const = 0;
-  /// Stops accepting, requests every exchange's stop, waits up to `grace` for handlers, then closes.
+  /// Stops accepting, requests every exchange's stop, waits up to `grace` for handlers, then
+  /// closes.
   virtual Task<void> Shutdown(Duration grace) = 0;
   /// Open connections and exchanges being answered, for accounting.
   virtual std::size_t connections() const = 0;
