@@ -15,6 +15,7 @@ ${SYMBOL}_end:
   .byte 0
   .section .note.GNU-stack,\"\",@progbits
 ")
-  set_source_files_properties(${assembly} PROPERTIES LANGUAGE C OBJECT_DEPENDS ${file})
+  set_source_files_properties(${assembly} PROPERTIES LANGUAGE C COMPILE_OPTIONS "-x;assembler-with-cpp;-Wno-unused-command-line-argument"
+                                         OBJECT_DEPENDS ${file})
   target_sources(${TARGET} PRIVATE ${assembly})
 endfunction()

@@ -164,7 +164,8 @@ void AppendPretty(std::string& out, const Json& value, std::size_t indent) {
 
 JsonObject::JsonObject() = default;
 JsonObject::JsonObject(std::initializer_list<Member> members) {
-  for (const Member& member : members) Set(member.first, member.second);
+  for (const Member& member : members)
+    Set(member.first, member.second);
 }
 JsonObject::JsonObject(const JsonObject& other) : members_(other.members_) {}
 JsonObject::JsonObject(JsonObject&&) noexcept = default;
@@ -185,7 +186,8 @@ std::size_t JsonObject::Index(std::string_view name) const {
   }
   if (!index_) {
     index_ = std::make_unique<std::unordered_map<std::string, std::size_t>>();
-    for (std::size_t i = 0; i < members_.size(); ++i) (*index_)[members_[i].first] = i;
+    for (std::size_t i = 0; i < members_.size(); ++i)
+      (*index_)[members_[i].first] = i;
   }
   const auto found = index_->find(std::string(name));
   return found == index_->end() ? members_.size() : found->second;
@@ -209,7 +211,9 @@ Json& JsonObject::operator[](std::string_view name) {
   return members_[index].second;
 }
 
-void JsonObject::Set(std::string_view name, Json value) { (*this)[name] = std::move(value); }
+void JsonObject::Set(std::string_view name, Json value) {
+  (*this)[name] = std::move(value);
+}
 
 bool JsonObject::Erase(std::string_view name) {
   const std::size_t index = Index(name);
@@ -219,12 +223,24 @@ bool JsonObject::Erase(std::string_view name) {
   return true;
 }
 
-std::size_t JsonObject::size() const { return members_.size(); }
-bool JsonObject::empty() const { return members_.empty(); }
-const JsonObject::Member* JsonObject::begin() const { return members_.data(); }
-const JsonObject::Member* JsonObject::end() const { return members_.data() + members_.size(); }
-JsonObject::Member* JsonObject::begin() { return members_.data(); }
-JsonObject::Member* JsonObject::end() { return members_.data() + members_.size(); }
+std::size_t JsonObject::size() const {
+  return members_.size();
+}
+bool JsonObject::empty() const {
+  return members_.empty();
+}
+const JsonObject::Member* JsonObject::begin() const {
+  return members_.data();
+}
+const JsonObject::Member* JsonObject::end() const {
+  return members_.data() + members_.size();
+}
+JsonObject::Member* JsonObject::begin() {
+  return members_.data();
+}
+JsonObject::Member* JsonObject::end() {
+  return members_.data() + members_.size();
+}
 
 void JsonObject::SortByName() {
   std::ranges::sort(members_, {}, &Member::first);  // names are unique

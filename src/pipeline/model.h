@@ -119,14 +119,14 @@ struct Across {
   bool fail_fast = false;
 };
 
-/// One step: a core and its modifiers. Modifiers wrap the core in upstream's order, from the inside:
-/// timeout, attempts, across, on_success, on_failure, on_abort, on_error, ensure.
+/// One step: a core and its modifiers. Modifiers wrap the core in upstream's order, from the
+/// inside: timeout, attempts, across, on_success, on_failure, on_abort, on_error, ensure.
 struct Step {
   std::variant<GetStep, PutStep, TaskStep, RunStep, SetPipelineStep, LoadVarStep, TryStep, DoStep,
                InParallelStep>
       core;
-  /// Modifier of set_pipeline, load_var, try, do and in_parallel; get, put, task and run carry their
-  /// own.
+  /// Modifier of set_pipeline, load_var, try, do and in_parallel; get, put, task and run carry
+  /// their own.
   std::string timeout;
   std::optional<int> attempts;
   std::optional<Across> across;
@@ -207,9 +207,7 @@ struct Job {
   Box<Step> ensure;
 
   /// Builds of this job that may run at once; 0: no limit. Serial and serial groups make it 1.
-  int MaxInFlight() const {
-    return serial || !serial_groups.empty() ? 1 : max_in_flight;
-  }
+  int MaxInFlight() const { return serial || !serial_groups.empty() ? 1 : max_in_flight; }
 };
 
 struct Pipeline {
@@ -223,7 +221,8 @@ struct Pipeline {
   Json user_data;
 };
 
-/// Calls `visit` with every step of the job's plan and of its hooks, at any depth, outer before inner.
+/// Calls `visit` with every step of the job's plan and of its hooks, at any depth, outer before
+/// inner.
 void ForEachStep(const Job& job, const std::function<void(const Step&)>& visit);
 
 /// What a job takes in: its get steps, in plan order.

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -19,8 +20,8 @@
 
 namespace pinion::store {
 
-/// A value given to or taken from SQL. Booleans travel as 0/1 integers, times as unix seconds, JSON as
-/// text: the same on SQLite and PostgreSQL.
+/// A value given to or taken from SQL. Booleans travel as 0/1 integers, times as unix seconds, JSON
+/// as text: the same on SQLite and PostgreSQL.
 using Value = std::variant<std::nullptr_t, std::int64_t, double, std::string>;
 
 /// One parameter of a statement: made from what code has at hand, so that calls read plainly.
@@ -80,8 +81,11 @@ using Rows = std::vector<Row>;
 enum class Dialect { kSqlite, kPostgres };
 
 /// One open transaction on one connection. Statements are prepared once per connection and kept.
-/// Parameters are $1, $2, … in both dialects. Errors are Failures that name the statement; a lost
-/// serialisation race, a locked database or a lost connection is kUnavailable.
+/// Parameters are $1, $2, … in both dialects; text is UTF-8 without NUL, other text is kInvalid.
+/// Errors are Failures that name the statement: a broken unique or foreign key is kConflict, a
+/// statement that took too long kTimeout, a lost serialisation race, a locked database or a lost
+/// connection kUnavailable. After a failed statement the transaction is lost: further statements
+/// throw, and it is rolled back even if the closure returns (upserts say `on conflict` instead).
 class Transaction {
  public:
   virtual ~Transaction() = default;
@@ -91,6 +95,9 @@ class Transaction {
   virtual Rows QueryList(std::string_view sql, std::span<const Param> params) = 0;
   /// How many rows were changed.
   virtual std::int64_t Execute(std::string_view sql, std::initializer_list<Param> params = {}) = 0;
+  virtual std::int64_t ExecuteList(std::string_view sql, std::span<const Param> params) = 0;
+  /// Other limits than DatabaseOptions' for the rest of this transaction: schema changes, clean-up.
+  virtual void SetLimits(Duration statement, Duration lock) = 0;
   virtual Dialect dialect() const = 0;
   /// What a statement that must differ says: `transaction.Pick("… sqlite …", "… postgres …")`.
   std::string_view Pick(std::string_view sqlite, std::string_view postgres) const {
@@ -129,13 +136,23 @@ struct DatabaseOptions {
   std::string url;
   int api_connections = 4;
   int engine_connections = 4;
+  /// The longest that one statement runs; past it, kTimeout.
   Duration statement_timeout = std::chrono::seconds(30);
+  /// The longest wait for a row's lock, for the turn to write, and for a connection of the pool.
   Duration lock_timeout = std::chrono::seconds(10);
+  /// PostgreSQL: the longest wait for a connection to the server, restarts of the server included.
+  Duration connect_timeout = std::chrono::seconds(10);
+  /// PostgreSQL: how often a closure runs again after a lost race or a lost connection.
+  int retries = 5;
+  /// Calls that may wait for a thread of one pool; more are refused as kUnavailable.
+  int queue_limit = 4096;
+  /// Read and Write run on the caller's loop instead of a thread: for the simulation.
+  bool inline_calls = false;
 };
 
 /// The database: pools of connections, each with its threads. A call is one closure and one
-/// transaction; nothing is awaited inside it. Closures may run again after a lost race, so they have
-/// no effect outside the transaction but their return value. Thread-safe.
+/// transaction; nothing is awaited inside it. Closures may run again after a lost race, so they
+/// have no effect outside the transaction but their return value. Thread-safe.
 class Database {
  public:
   virtual ~Database() = default;
@@ -145,23 +162,27 @@ class Database {
   static Result<std::unique_ptr<Database>> Open(const DatabaseOptions& options, const Clock& clock,
                                                 Logger log);
 
-  /// Runs `work` in a read-only transaction (one snapshot) on the pool and returns its value.
+  /// Runs `work` in a read-only transaction (one snapshot) on the pool and returns its value. Once
+  /// `stop` is requested, what runs is interrupted and rolled back and Cancelled is thrown; a
+  /// commit that has begun is finished.
   template <class Work, class T = std::invoke_result_t<Work, Transaction&>>
-  Task<T> Read(Pool pool, Work work) {
-    return Call<T>(pool, false, std::move(work));
+  Task<T> Read(Pool pool, Work work, std::stop_token stop = {}) {
+    return Call<T>(pool, false, std::move(work), std::move(stop));
   }
   /// Runs `work` in a transaction that is committed when it returns and rolled back when it throws.
   template <class Work, class T = std::invoke_result_t<Work, Transaction&>>
-  Task<T> Write(Pool pool, Work work) {
-    return Call<T>(pool, true, std::move(work));
+  Task<T> Write(Pool pool, Work work, std::stop_token stop = {}) {
+    return Call<T>(pool, true, std::move(work), std::move(stop));
   }
 
-  /// The same on the calling thread: for command lines, start-up and tests.
+  /// The same on the calling thread: for command lines, start-up and tests. Not inside a closure.
   using Closure = std::function<void(Transaction&)>;
-  virtual void Run(Pool pool, bool write, const Closure& work) = 0;
+  virtual void Run(Pool pool, bool write, const Closure& work, std::stop_token stop = {}) = 0;
 
-  /// Calls `look` after every commit that appended changes, by this process or (PostgreSQL) another;
-  /// coalesced; from some thread of the pool. It says only "look at the feed".
+  /// Calls `look` after every commit that appended changes, by this process or (PostgreSQL)
+  /// another; coalesced; from the thread that committed or one of the database's own, so it must be
+  /// short and never wait. It says only "look at the feed", and may say so without a reason. It
+  /// stays callable for the database's life: it holds what it needs by shared_ptr or weak_ptr.
   virtual void OnChange(std::function<void()> look) = 0;
 
   virtual Dialect dialect() const = 0;
@@ -169,20 +190,33 @@ class Database {
   /// Statements sent since the start, by pool; for accounting.
   virtual std::int64_t statements(Pool pool) const = 0;
 
+ protected:
+  explicit Database(bool inline_calls) : inline_calls_(inline_calls) {}
+
  private:
   template <class T, class Work>
-  Task<T> Call(Pool pool, bool write, Work work) {
+  Task<T> Call(Pool pool, bool write, Work work, std::stop_token stop) {
     auto shared = std::make_shared<Work>(std::move(work));
-    co_return co_await threads(pool).Run([this, pool, write, shared]() -> T {
+    auto run = [this, pool, write, stop, shared]() -> T {
       if constexpr (std::is_void_v<T>) {
-        Run(pool, write, [&](Transaction& transaction) { (*shared)(transaction); });
+        Run(pool, write, [&](Transaction& transaction) { (*shared)(transaction); }, stop);
       } else {
         std::optional<T> value;
-        Run(pool, write, [&](Transaction& transaction) { value.emplace((*shared)(transaction)); });
+        Run(
+            pool, write, [&](Transaction& transaction) { value.emplace((*shared)(transaction)); },
+            stop);
         return std::move(*value);
       }
-    });
+    };
+    if (inline_calls_) {
+      const Executor executor = co_await boost::asio::this_coro::executor;
+      co_await boost::asio::post(executor, boost::asio::use_awaitable);  // others go first
+      co_return run();
+    }
+    co_return co_await threads(pool).Run(std::move(run));
   }
+
+  bool inline_calls_;
 };
 
 }  // namespace pinion::store

@@ -48,11 +48,49 @@ create table jobs (
   ordering bigint not null default 0,
   build_number bigint not null default 0,      -- of the newest build
   has_new_inputs bigint not null default 0,
+  inputs_determined bigint not null default 0, -- next_inputs holds a version for every input
   latest_completed_build_id bigint,
   next_build_id bigint,
   transition_build_id bigint,
   unique (pipeline_id, name)
 );
+
+create table job_serial_groups (
+  job_id bigint not null references jobs (id) on delete cascade,
+  serial_group text not null,
+  primary key (job_id, serial_group)
+);
+
+-- One distinct (type, source): what is checked, and what owns versions.
+create table scopes (
+  id {id},
+  key text not null unique,                    -- digest over type chain and source
+  type text not null,
+  last_check_start bigint,
+  last_check_end bigint,
+  last_check_succeeded bigint,
+  last_check_error text,
+  last_check_build_id bigint,
+  claimed_until bigint,                        -- a check runs; past this its process is dead
+  next_check bigint,                           -- not before, by its interval; NULL: at once
+  next_order bigint not null default 1
+);
+
+create table resources (
+  id {id},
+  pipeline_id bigint not null references pipelines (id) on delete cascade,
+  name text not null,
+  type text not null,
+  config text not null,
+  active bigint not null default 1,
+  scope_id bigint references scopes (id),
+  pinned_version text,                         -- JSON, by the configuration or by the API
+  pinned_by_config bigint not null default 0,
+  pin_comment text,
+  ordering bigint not null default 0,
+  unique (pipeline_id, name)
+);
+create index resources_scope on resources (scope_id);
 
 -- What a job's get steps ask for, one row for each passed job (NULL when none), so that "who depends on
 -- this" is an index look-up.
@@ -75,41 +113,6 @@ create table job_outputs (
 );
 create index job_outputs_job on job_outputs (job_id);
 create index job_outputs_resource on job_outputs (resource_id);
-
-create table job_serial_groups (
-  job_id bigint not null references jobs (id) on delete cascade,
-  serial_group text not null,
-  primary key (job_id, serial_group)
-);
-
--- One distinct (type, source): what is checked, and what owns versions.
-create table scopes (
-  id {id},
-  key text not null unique,                    -- digest over type chain and source
-  type text not null,
-  last_check_start bigint,
-  last_check_end bigint,
-  last_check_succeeded bigint,
-  last_check_error text,
-  last_check_build_id bigint,
-  next_order bigint not null default 1
-);
-
-create table resources (
-  id {id},
-  pipeline_id bigint not null references pipelines (id) on delete cascade,
-  name text not null,
-  type text not null,
-  config text not null,
-  active bigint not null default 1,
-  scope_id bigint references scopes (id),
-  pinned_version text,                         -- JSON, by the configuration or by the API
-  pinned_by_config bigint not null default 0,
-  pin_comment text,
-  ordering bigint not null default 0,
-  unique (pipeline_id, name)
-);
-create index resources_scope on resources (scope_id);
 
 create table resource_types (
   id {id},
@@ -169,6 +172,7 @@ create table builds (
   owner_epoch bigint
 );
 create unique index builds_job_name on builds (job_id, name);
+create index builds_job on builds (job_id, id);
 create index builds_pipeline on builds (pipeline_id, id);
 create index builds_team on builds (team_id, id);
 create index builds_resource on builds (resource_id);
@@ -176,6 +180,7 @@ create index builds_resource_type on builds (resource_type_id);
 create index builds_rerun_of on builds (rerun_of);
 -- Partial: work on what is alive does not grow with history.
 create index builds_pending on builds (job_id, id) where status = 'pending';
+create index builds_live on builds (job_id, id) where status in ('pending', 'started');
 create index builds_started on builds (owner_node, id) where status = 'started';
 
 create table build_inputs (
@@ -206,8 +211,10 @@ create table succeeded_versions (
   rerun_of bigint,                             -- orders reruns beside the build that they repeat
   resource_id bigint not null references resources (id) on delete cascade,
   version_id bigint not null references versions (id) on delete cascade,
+  position bigint not null,                    -- what it put stands before what it got
   primary key (job_id, build_id, resource_id, version_id)
 );
+create index succeeded_versions_order on succeeded_versions (job_id, (coalesce(rerun_of, build_id)), build_id);
 create index succeeded_versions_version on succeeded_versions (version_id, job_id);
 create index succeeded_versions_build on succeeded_versions (build_id);
 create index succeeded_versions_resource on succeeded_versions (resource_id);
@@ -222,6 +229,22 @@ create table next_inputs (
   error text,
   primary key (job_id, name)
 );
+
+-- Which builds of passed jobs vouched for the inputs of a build, so that `version: every` goes on after
+-- them; and those of the next build, as next_inputs has its versions.
+create table build_pipes (
+  to_build_id bigint not null references builds (id) on delete cascade,
+  from_build_id bigint not null references builds (id) on delete cascade,
+  primary key (to_build_id, from_build_id)
+);
+create index build_pipes_from on build_pipes (from_build_id);
+
+create table next_pipes (
+  job_id bigint not null references jobs (id) on delete cascade,
+  from_build_id bigint not null references builds (id) on delete cascade,
+  primary key (job_id, from_build_id)
+);
+create index next_pipes_from on next_pipes (from_build_id);
 
 -- What each step of a running build concluded, so that nothing that succeeded runs again after a crash.
 -- Deleted when the build ends.
@@ -343,9 +366,12 @@ create table components (
   last_error text
 );
 
+-- A process holds the epochs from epoch to last_epoch: each take-over adds one, so that it is above all
+-- that the dead node had. Epochs are one count for all nodes (settings: lease.epoch).
 create table leases (
   node text primary key,
   epoch bigint not null,
+  last_epoch bigint not null,
   counter bigint not null,                     -- grows with each renewal
   role text not null default ''
 );
@@ -358,8 +384,11 @@ create table changes (
   kind text not null,
   object_id bigint not null,
   team_id bigint,
-  data text not null default ''
+  data text not null default '',
+  transaction_id bigint                        -- PostgreSQL: readers tell by it what they have seen
 );
+create index changes_transaction on changes (transaction_id, sequence);
+create index changes_time on changes (time);
 
 create table settings (                        -- keys made on first start, wall message
   name text primary key,
