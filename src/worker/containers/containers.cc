@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/encoding.h"
+#include "worker/containers/bundle.h"
 
 namespace pinion::worker {
 
