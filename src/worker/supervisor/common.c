@@ -102,13 +102,14 @@ int EnterCgroupView(const char* hierarchies) {
   if (!*hierarchies) return 0;
   if (strlen(hierarchies) >= sizeof copy) return errno = ENAMETOOLONG, -1;
   strcpy(copy, hierarchies);
+  /* First the namespace: mounts of another one cannot be bound. */
+  if (unshare(CLONE_NEWNS) != 0) return -1;
+  if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return -1;
   for (char* path = strtok(copy, ":"); path && count < kHierarchiesMax; path = strtok(NULL, ":")) {
     folders[count] = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (folders[count] < 0) return -1;
     paths[count++] = path;
   }
-  if (unshare(CLONE_NEWNS) != 0) return -1;
-  if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0) return -1;
   if (mount("tmpfs", "/sys/fs/cgroup", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755") != 0) {
     return -1;
   }

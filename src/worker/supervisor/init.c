@@ -164,7 +164,7 @@ static void BecomeProgram(struct Spec* spec, const int* streams, int terminal, i
   setsid();
   int standard[3] = {streams[0], streams[1], streams[2]};
   if (terminal >= 0) {
-    int peer = ioctl(terminal, TIOCGPTPEER, O_RDWR | O_NOCTTY);
+    int peer = ioctl(terminal, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (peer < 0) Fail(cause_fd, "opening its terminal");
     if (fchown(peer, spec->uid, (gid_t)-1) != 0) Fail(cause_fd, "owning its terminal");
     if (ioctl(peer, TIOCSCTTY, 0) != 0) Fail(cause_fd, "taking its terminal");
