@@ -36,9 +36,10 @@ Task<Conclusion> RunArtifactInput(LeafContext context) {
   const protocol::ArtifactInputPlan& plan = *context.plan.artifact_input;
   const ArtifactId id{plan.artifact_id};
   const auto row = co_await context.run.services().database.Read(
-      store::Pool::kEngine,
-      [id](store::Transaction& transaction) { return store::FindArtifact(transaction, id); });
-  if (!row || row->team != context.run.build().team) {
+      store::Pool::kEngine, [id, team = context.run.build().team](store::Transaction& transaction) {
+        return store::FindArtifact(transaction, team, id);
+      });
+  if (!row) {
     throw Failure(ErrorKind::kNotFound,
                   "artifact " + std::to_string(id.value) + " for input '" + plan.name +
                       "' does not exist: it may have been collected; upload it again");
@@ -58,11 +59,7 @@ Task<Conclusion> RunArtifactOutput(LeafContext context) {
   Conclusion conclusion;
   conclusion.also = [build = context.run.build(), name = plan.name,
                      found = *artifact](store::Transaction& transaction) {
-    store::CreateArtifact(transaction, {.team = build.team,
-                                        .name = name,
-                                        .build = build.id,
-                                        .worker = found.worker,
-                                        .volume = found.volume});
+    store::CreateArtifact(transaction, build.team, name, build.id, found.worker, found.volume);
   };
   co_return conclusion;
 }

@@ -25,7 +25,7 @@ Json ParseVar(const protocol::LoadVarPlan& plan, const std::string& text) {
     value = ParseJson(text);
   } else if (format == "yml" || format == "yaml") {
     const auto document = pipeline::ParseYaml(text);
-    value = document ? pipeline::NodeToJson(*document) : std::unexpected(document.error());
+    value = document ? pipeline::NodeToJson(document->root) : std::unexpected(document.error());
   } else {
     throw Failure(ErrorKind::kInvalid,
                   "invalid format '" + plan.format + "': use json, yml, yaml, trim or raw");
