@@ -1,6 +1,5 @@
 #include "worker/containers/launcher.h"
 
-#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -8,6 +7,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 
 #include "base/encoding.h"
 #include "base/files.h"
@@ -78,6 +78,8 @@ std::string Launcher::Hierarchies() const {
 }
 
 Result<void> Launcher::Prepare() {
+  // Input is written to pipes whose readers may be gone.
+  ::signal(SIGPIPE, SIG_IGN);
   if (::geteuid() != 0) {
     return Fail(ErrorKind::kUnavailable, "containers need root: start this as root (sudo)");
   }

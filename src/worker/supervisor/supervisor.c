@@ -215,13 +215,8 @@ static void HandleWorker(void) {
       if (process) process->give_input = true;
       break;
     case kPinionDelivered:
-    case kPinionAcknowledged:
-      if (!process) break;
-      for (int stream = 0; stream < kStreams; ++stream) {
-        const int64_t offset = stream == 0 ? message.a : message.b;
-        if (offset > process->delivered[stream]) process->delivered[stream] = offset;
-        if (message.kind == kPinionAcknowledged) PunchLog(process, stream, offset);
-      }
+      if (process && message.a > process->delivered[0]) process->delivered[0] = message.a;
+      if (process && message.b > process->delivered[1]) process->delivered[1] = message.b;
       break;
     case kPinionForget:
       ForgetProcess(message.process);
