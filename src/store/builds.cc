@@ -130,7 +130,7 @@ void WriteSucceededVersions(Transaction& transaction, BuildId build, const Place
     }
   };
   write(transaction.Query("select resource_id, version_id from build_outputs where build_id = $1 "
-                          "order by resource_id, version_id desc",
+                          "order by resource_id, position",
                           {build}));
   write(transaction.Query(
       "select resource_id, version_id from build_inputs where build_id = $1 order by name", {build}));
@@ -379,8 +379,8 @@ void SaveBuildInput(Transaction& transaction, BuildId build, std::string_view na
 void SaveBuildOutput(Transaction& transaction, BuildId build, std::string_view name,
                      ResourceId resource, VersionId version) {
   transaction.Execute(
-      "insert into build_outputs (build_id, name, resource_id, version_id) values ($1, $2, $3, $4) on "
-      "conflict do nothing",
+      "insert into build_outputs (build_id, name, resource_id, version_id, position) values ($1, $2, "
+      "$3, $4, (select count(*) from build_outputs where build_id = $1)) on conflict do nothing",
       {build, name, resource, version});
 }
 
