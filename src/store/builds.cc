@@ -5,6 +5,7 @@
 
 #include "protocol/plan.h"
 #include "store/change_kinds.h"
+#include "store/leases.h"
 
 namespace pinion::store {
 namespace {
@@ -20,11 +21,7 @@ void LockJob(Transaction& transaction, JobId job) {
 }
 
 void GuardOwner(Transaction& transaction, const Owner& owner) {
-  const auto row = transaction.QueryOne(
-      transaction.Pick("select epoch from leases where node = $1",
-                       "select epoch from leases where node = $1 for share"),
-      {owner.node});
-  if (row && row->Integer(0) == owner.epoch) return;
+  if (HoldsLease(transaction, owner.node, owner.epoch)) return;
   throw Failure(ErrorKind::kConflict, "node " + owner.node + " no longer holds lease " +
                                           std::to_string(owner.epoch) +
                                           ": another process has taken over its builds");
