@@ -2,7 +2,7 @@
 #
 # One static library per folder of src/, every source listed. DEPS are other modules (the layer test
 # holds the #includes to them), LIBRARIES are third-party targets that stay private to the module.
-# All TESTS of a module make one executable <name>_test, found by ctest case by case.
+# All TESTS of a module make one executable <name>_test, run whole (its cases share one PostgreSQL).
 function(pinion_module NAME)
   cmake_parse_arguments(M "" "" "SOURCES;DEPS;LIBRARIES;TESTS" ${ARGN})
   add_library(${NAME} STATIC ${M_SOURCES})
@@ -17,7 +17,8 @@ function(pinion_module NAME)
     target_compile_definitions(${NAME}_test
                                PRIVATE PINION_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                                        PINION_BINARY_DIR="${CMAKE_BINARY_DIR}")
-    gtest_discover_tests(${NAME}_test TEST_PREFIX "${NAME}." DISCOVERY_MODE PRE_TEST
-                         PROPERTIES TIMEOUT 120 LABELS unit)
+    add_test(NAME ${NAME} COMMAND ${NAME}_test
+                                  --gtest_output=json:${CMAKE_BINARY_DIR}/test-results/${NAME}.json)
+    set_tests_properties(${NAME} PROPERTIES TIMEOUT 900)
   endif()
 endfunction()

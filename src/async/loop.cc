@@ -26,13 +26,17 @@ std::size_t Loop::Poll() {
   return context_->poll();
 }
 
-void Loop::Stop() { context_->stop(); }
+void Loop::Stop() {
+  context_->stop();
+}
 
 void Loop::Post(std::move_only_function<void()> work) {
   boost::asio::post(*context_, std::move(work));
 }
 
-Executor Loop::executor() const { return context_->get_executor(); }
+Executor Loop::executor() const {
+  return context_->get_executor();
+}
 
 void Loop::RunTask(Task<void> task) {
   const auto guard = boost::asio::make_work_guard(*context_);

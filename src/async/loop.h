@@ -13,8 +13,8 @@ class io_context;
 
 namespace pinion {
 
-/// One thread's event loop. State that belongs to a loop is touched by its thread alone, so it needs
-/// no locks; other threads reach it by Post().
+/// One thread's event loop. State that belongs to a loop is touched by its thread alone, so it
+/// needs no locks; other threads reach it by Post().
 class Loop {
  public:
   explicit Loop(std::string name);

@@ -17,7 +17,8 @@ Task<void> Signal::Wait(std::stop_token stop) {
 
 void Event::Set() {
   set_ = true;
-  for (const Waker<bool>& waiter : std::exchange(waiters_, {})) waiter(true);
+  for (const Waker<bool>& waiter : std::exchange(waiters_, {}))
+    waiter(true);
 }
 
 Task<void> Event::Wait(std::stop_token stop) {

@@ -18,9 +18,9 @@
 
 namespace pinion {
 
-/// A coroutine: it runs on the loop that spawned it and on no other thread. Rules that keep them safe:
-/// parameters by value or outliving the task, no capturing lambda as a coroutine, every long wait
-/// takes a std::stop_token and throws Cancelled when it stops.
+/// A coroutine: it runs on the loop that spawned it and on no other thread. Rules that keep them
+/// safe: parameters by value or outliving the task, no capturing lambda as a coroutine, every long
+/// wait takes a std::stop_token and throws Cancelled when it stops.
 template <class T = void>
 using Task = boost::asio::awaitable<T>;
 
@@ -34,8 +34,8 @@ struct ResumeState {
 };
 }  // namespace async_detail
 
-/// Wakes one suspended coroutine, once; later calls do nothing. Copies are the same waker. It may be
-/// called from any thread: the coroutine goes on in its own loop.
+/// Wakes one suspended coroutine, once; later calls do nothing. Copies are the same waker. It may
+/// be called from any thread: the coroutine goes on in its own loop.
 template <class T>
 class Waker {
  public:
@@ -48,12 +48,12 @@ class Waker {
 
  private:
   void Finish(std::exception_ptr error, T value) const {
-    boost::asio::post(state_->executor,
-                      [state = state_, error = std::move(error), value = std::move(value)]() mutable {
-                        if (!state->handler) return;
-                        auto handler = std::exchange(state->handler, nullptr);
-                        handler(std::move(error), std::move(value));
-                      });
+    boost::asio::post(state_->executor, [state = state_, error = std::move(error),
+                                         value = std::move(value)]() mutable {
+      if (!state->handler) return;
+      auto handler = std::exchange(state->handler, nullptr);
+      handler(std::move(error), std::move(value));
+    });
   }
   std::shared_ptr<async_detail::ResumeState<T>> state_;
 };

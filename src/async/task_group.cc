@@ -8,7 +8,9 @@ namespace pinion {
 TaskGroup::TaskGroup(Executor executor, Logger log, std::string name)
     : executor_(std::move(executor)), log_(std::move(log)), name_(std::move(name)) {}
 
-TaskGroup::~TaskGroup() { assert(running_ == 0 && "a task group was destroyed with tasks in it"); }
+TaskGroup::~TaskGroup() {
+  assert(running_ == 0 && "a task group was destroyed with tasks in it");
+}
 
 bool TaskGroup::Spawn(Task<void> task) {
   if (stop_.stop_requested()) return false;
@@ -29,7 +31,8 @@ void TaskGroup::Finished(const std::exception_ptr& error) {
     }
   }
   if (--running_ > 0) return;
-  for (const Waker<bool>& waker : std::exchange(joining_, {})) waker(true);
+  for (const Waker<bool>& waker : std::exchange(joining_, {}))
+    waker(true);
 }
 
 Task<void> TaskGroup::Join() {

@@ -10,8 +10,8 @@
 
 namespace pinion {
 
-/// Owns coroutines of one loop: cancels and awaits them. Declare it as the last member of its owner,
-/// so that what its tasks use outlives them. Every method is for the loop's thread.
+/// Owns coroutines of one loop: cancels and awaits them. Declare it as the last member of its
+/// owner, so that what its tasks use outlives them. Every method is for the loop's thread.
 class TaskGroup {
  public:
   /// `name` says in the log whose task failed.

@@ -6,7 +6,8 @@ namespace pinion {
 
 ThreadPool::ThreadPool(std::string name, std::size_t threads, std::size_t limit)
     : name_(std::move(name)), limit_(limit) {
-  for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
+  for (std::size_t i = 0; i < threads; ++i)
+    threads_.emplace_back([this] { Work(); });
 }
 
 ThreadPool::~ThreadPool() {
@@ -15,7 +16,8 @@ ThreadPool::~ThreadPool() {
     ending_ = true;
   }
   wake_.notify_all();
-  for (std::thread& thread : threads_) thread.join();
+  for (std::thread& thread : threads_)
+    thread.join();
 }
 
 std::size_t ThreadPool::depth() const {

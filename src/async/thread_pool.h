@@ -22,8 +22,8 @@ class ThreadPool {
   /// Finishes what is queued, then ends the threads.
   ~ThreadPool();
 
-  /// Runs `work` on a thread of the pool and brings its value or exception back to the caller's loop.
-  /// It is not interrupted; a caller that must stop early makes the work itself stoppable.
+  /// Runs `work` on a thread of the pool and brings its value or exception back to the caller's
+  /// loop. It is not interrupted; a caller that must stop early makes the work itself stoppable.
   template <class Work, class T = std::invoke_result_t<Work>>
   Task<T> Run(Work work);
 

@@ -22,9 +22,8 @@ Timers::Handle Timers::After(Duration delay, std::move_only_function<void()> act
 
 Task<void> Timers::SleepUntil(SteadyTime when, std::stop_token stop) {
   Handle handle;
-  co_await SuspendUntilStop<bool>(std::move(stop), [&](Waker<bool> waker) {
-    handle = At(when, [waker] { waker(true); });
-  });
+  co_await SuspendUntilStop<bool>(
+      std::move(stop), [&](Waker<bool> waker) { handle = At(when, [waker] { waker(true); }); });
 }
 
 Task<void> Timers::Sleep(Duration delay, std::stop_token stop) {
@@ -58,9 +57,8 @@ class SystemTimers final : public Timers {
   void Rearm() override {
     const auto next = Next();
     if (!next) return;
-    timer_.expires_at(
-        std::chrono::steady_clock::time_point(std::chrono::ceil<std::chrono::steady_clock::duration>(
-            next->time_since_epoch())));
+    timer_.expires_at(std::chrono::steady_clock::time_point(
+        std::chrono::ceil<std::chrono::steady_clock::duration>(next->time_since_epoch())));
     timer_.async_wait([this, alive = alive_](const boost::system::error_code& error) {
       if (error || !*alive) return;  // set anew, or gone
       FireDue();

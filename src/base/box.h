@@ -5,7 +5,8 @@
 
 namespace pinion {
 
-/// An optional value on the heap that copies deeply: for values that contain values of their own type.
+/// An optional value on the heap that copies deeply: for values that contain values of their own
+/// type.
 template <class T>
 class Box {
  public:

@@ -32,7 +32,8 @@ std::string Encode(std::string_view bytes, std::string_view alphabet, bool padde
     out += alphabet[group >> 12U & 63U];
     if (left > 1) out += alphabet[group >> 6U & 63U];
     if (left > 2) out += alphabet[group & 63U];
-    for (std::size_t k = left; padded && k < 3; ++k) out += '=';
+    for (std::size_t k = left; padded && k < 3; ++k)
+      out += '=';
   }
   return out;
 }
@@ -59,11 +60,16 @@ const unsigned char* Bytes(std::string_view text) {
 
 }  // namespace
 
-std::string ToBase64(std::string_view bytes) { return Encode(bytes, kStandard, true); }
-std::string ToBase64Url(std::string_view bytes) { return Encode(bytes, kUrl, false); }
+std::string ToBase64(std::string_view bytes) {
+  return Encode(bytes, kStandard, true);
+}
+std::string ToBase64Url(std::string_view bytes) {
+  return Encode(bytes, kUrl, false);
+}
 
 std::optional<std::string> FromBase64(std::string_view text) {
-  for (int padding = 0; padding < 2 && text.ends_with('='); ++padding) text.remove_suffix(1);
+  for (int padding = 0; padding < 2 && text.ends_with('='); ++padding)
+    text.remove_suffix(1);
   if (text.size() % 4 == 1) return std::nullopt;
   std::string out;
   out.reserve(text.size() / 4 * 3 + 2);
@@ -174,7 +180,8 @@ std::string RandomUuid() {
   bytes[6] = static_cast<char>((bytes[6] & 0x0F) | 0x40);
   bytes[8] = static_cast<char>((bytes[8] & 0x3F) | 0x80);
   std::string text = ToHex(bytes);
-  for (const std::size_t position : {8U, 13U, 18U, 23U}) text.insert(position, 1, '-');
+  for (const std::size_t position : {8U, 13U, 18U, 23U})
+    text.insert(position, 1, '-');
   return text;
 }
 

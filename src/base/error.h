@@ -41,7 +41,8 @@ using Result = std::expected<T, Error>;
 /// Shorthand for the failing branch: `return Fail(ErrorKind::kNotFound, "no such job")`.
 std::unexpected<Error> Fail(ErrorKind kind, std::string message);
 
-/// An error on its way up to the nearest boundary that answers for it (a request, a step, a command).
+/// An error on its way up to the nearest boundary that answers for it (a request, a step, a
+/// command).
 class Failure : public std::runtime_error {
  public:
   explicit Failure(Error error) : std::runtime_error(error.message), error_(std::move(error)) {}
@@ -52,8 +53,8 @@ class Failure : public std::runtime_error {
   Error error_;
 };
 
-/// The wait was given up because its owner asked for it. It is no std::runtime_error and no Failure,
-/// so that handling failures never swallows a stop.
+/// The wait was given up because its owner asked for it. It is no std::runtime_error and no
+/// Failure, so that handling failures never swallows a stop.
 class Cancelled : public std::exception {
  public:
   const char* what() const noexcept override { return "cancelled"; }

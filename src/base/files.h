@@ -12,8 +12,8 @@ namespace pinion {
 /// The whole file, kTooLarge past `limit` bytes. Errors name the path.
 Result<std::string> ReadFile(const std::filesystem::path& path, std::size_t limit = 64 << 20);
 
-/// Writes through a temporary file beside it, flushed to disk, so that readers see all of the old or
-/// all of the new content, also after a crash. `mode` is that of the new file.
+/// Writes through a temporary file beside it, flushed to disk, so that readers see all of the old
+/// or all of the new content, also after a crash. `mode` is that of the new file.
 Result<void> WriteFile(const std::filesystem::path& path, std::string_view content,
                        unsigned mode = 0644);
 

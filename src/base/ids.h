@@ -21,7 +21,8 @@ using PipelineId = Id<struct PipelineTag>;
 using JobId = Id<struct JobTag>;
 using ResourceId = Id<struct ResourceTag>;
 using ResourceTypeId = Id<struct ResourceTypeTag>;
-/// One distinct (type, source): what is checked, and what owns versions. Upstream: resource config scope.
+/// One distinct (type, source): what is checked, and what owns versions. Upstream: resource config
+/// scope.
 using ScopeId = Id<struct ScopeTag>;
 /// A version within a scope. Upstream: resource_config_version.
 using VersionId = Id<struct VersionTag>;

@@ -111,7 +111,8 @@ class Json {
   friend bool operator==(const Json& a, const Json& b) = default;
 
  private:
-  std::variant<std::monostate, bool, std::int64_t, double, std::string, JsonArray, JsonObject> value_;
+  std::variant<std::monostate, bool, std::int64_t, double, std::string, JsonArray, JsonObject>
+      value_;
 };
 
 /// What a reader of outside input accepts.

@@ -95,11 +95,13 @@ Json ToJson(const T& value) {
   } else if constexpr (IsVector<T>::value) {
     JsonArray array;
     array.reserve(value.size());
-    for (const auto& item : value) array.push_back(ToJson(item));
+    for (const auto& item : value)
+      array.push_back(ToJson(item));
     return array;
   } else if constexpr (IsMap<T>::value) {
     JsonObject object;
-    for (const auto& [name, item] : value) object.Set(name, ToJson(item));
+    for (const auto& [name, item] : value)
+      object.Set(name, ToJson(item));
     return object;
   } else {
     static_assert(HasFields<T>, "no JSON shape is declared for this type");
@@ -151,7 +153,8 @@ Result<void> Read(const Json& json, T& out, const std::string& path) {
     if (!json.IsArray()) return Mismatch(path, "array", json);
     out.clear();
     for (const Json& item : json.AsArray()) {
-      auto result = Read(item, out.emplace_back(), path + "[" + std::to_string(out.size() - 1) + "]");
+      auto result =
+          Read(item, out.emplace_back(), path + "[" + std::to_string(out.size() - 1) + "]");
       if (!result) return result;
     }
   } else if constexpr (IsMap<T>::value) {
@@ -168,7 +171,8 @@ Result<void> Read(const Json& json, T& out, const std::string& path) {
     auto visit = [&](std::string_view name, auto& field, FieldRule = FieldRule::kAlways) {
       const Json* member = result ? json.Find(name) : nullptr;
       if (!member) return;
-      result = Read(*member, field, path.empty() ? std::string(name) : path + "." + std::string(name));
+      result =
+          Read(*member, field, path.empty() ? std::string(name) : path + "." + std::string(name));
     };
     T::Fields(out, visit);
     return result;

@@ -7,7 +7,8 @@ namespace pinion {
 namespace {
 
 TEST(JsonTest, ReadsAndWritesTheSameText) {
-  const std::string text = R"({"a":[1,-2,true,null,"x\n\"\\\u003c"],"b":{"c":1.5},"d":9007199254740993})";
+  const std::string text =
+      R"({"a":[1,-2,true,null,"x\n\"\\\u003c"],"b":{"c":1.5},"d":9007199254740993})";
   const auto json = ParseJson(text);
   ASSERT_TRUE(json) << json.error().message;
   EXPECT_EQ(ToText(*json), text);
@@ -31,7 +32,8 @@ TEST(JsonTest, LimitsHold) {
 
 TEST(JsonTest, LargeObjectsAreFoundByHash) {
   JsonObject object;
-  for (int i = 0; i < 50'000; ++i) object.Set("key" + std::to_string(i), i);
+  for (int i = 0; i < 50'000; ++i)
+    object.Set("key" + std::to_string(i), i);
   EXPECT_EQ(object.Find("key49999")->AsInteger(), 49'999);
   EXPECT_TRUE(object.Erase("key7"));
   EXPECT_EQ(object.Find("key7"), nullptr);

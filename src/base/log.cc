@@ -41,15 +41,17 @@ void AppendTime(std::string& out, WallTime now) {
 
 }  // namespace
 
-std::string_view Name(LogLevel level) { return kLevelNames[static_cast<std::size_t>(level)]; }
+std::string_view Name(LogLevel level) {
+  return kLevelNames[static_cast<std::size_t>(level)];
+}
 
 Result<LogLevel> ParseLogLevel(std::string_view name) {
   for (std::size_t i = 0; i < kLevelNames.size(); ++i) {
     if (kLevelNames[i] == name) return static_cast<LogLevel>(i);
   }
   if (name == "fatal") return LogLevel::kError;  // upstream's highest level
-  return Fail(ErrorKind::kInvalid, "unknown log level '" + std::string(name) +
-                                       "': use debug, info, warn, error or off");
+  return Fail(ErrorKind::kInvalid,
+              "unknown log level '" + std::string(name) + "': use debug, info, warn, error or off");
 }
 
 void FdLogSink::Write(std::string_view line) noexcept {
@@ -67,7 +69,8 @@ Logger::Logger(std::shared_ptr<LogSink> sink, const Clock& clock, LogLevel level
 
 Logger Logger::With(std::initializer_list<LogField> fields) const {
   Logger child = *this;
-  for (const LogField& field : fields) AppendField(child.scope_, field);
+  for (const LogField& field : fields)
+    AppendField(child.scope_, field);
   return child;
 }
 
@@ -75,7 +78,9 @@ void Logger::SetLevel(LogLevel level) {
   if (shared_) shared_->level = level;
 }
 
-LogLevel Logger::level() const { return shared_ ? shared_->level.load() : LogLevel::kOff; }
+LogLevel Logger::level() const {
+  return shared_ ? shared_->level.load() : LogLevel::kOff;
+}
 
 void Logger::Debug(std::string_view message, std::initializer_list<LogField> fields) const {
   Write(LogLevel::kDebug, message, fields);
@@ -100,7 +105,8 @@ void Logger::Write(LogLevel level, std::string_view message,
   line += "\",\"message\":";
   AppendQuoted(line, message);
   line += scope_;
-  for (const LogField& field : fields) AppendField(line, field);
+  for (const LogField& field : fields)
+    AppendField(line, field);
   line += "}\n";
   shared_->sink->Write(line);
 } catch (...) {

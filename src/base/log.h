@@ -38,8 +38,8 @@ class FdLogSink final : public LogSink {
   int fd_;
 };
 
-/// A logger with the fields of its scope (request, build, team ids). Cheap to copy; copies share the
-/// sink and the level. The message is constant text, data goes into fields:
+/// A logger with the fields of its scope (request, build, team ids). Cheap to copy; copies share
+/// the sink and the level. The message is constant text, data goes into fields:
 ///
 ///   log.Info("build started", {{"job", job}});
 ///

@@ -14,7 +14,8 @@ Result<Duration> ParseDuration(std::string_view text);
 /// As Go prints it: "1h30m0s", "1.5s", "300ms", "0s".
 std::string DurationText(Duration duration);
 
-/// A memory size: digits with an optional K, M or G (then optionally i and B; any case), binary units.
+/// A memory size: digits with an optional K, M or G (then optionally i and B; any case), binary
+/// units.
 Result<std::int64_t> ParseBytes(std::string_view text);
 
 }  // namespace pinion

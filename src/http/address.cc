@@ -83,14 +83,19 @@ Result<Listening> ListenUnix(const std::string& path) {
 Result<Listening> ListenTcp(const Address& address) {
   boost::system::error_code error;
   const std::string host = address.host == "localhost" ? "127.0.0.1" : address.host;
-  const auto ip = host.empty() ? boost::asio::ip::address(boost::asio::ip::address_v6::any())
-                               : boost::asio::ip::make_address(host, error);
+  if (host.empty()) {
+    // Every address of the machine, both kinds; of one kind where the kernel has no IPv6.
+    auto both = ListenTcp({.host = "::", .port = address.port});
+    if (both || both.error().message != std::strerror(EAFNOSUPPORT)) return both;
+    return ListenTcp({.host = "0.0.0.0", .port = address.port});
+  }
+  const auto ip = boost::asio::ip::make_address(host, error);
   if (error) return Fail(ErrorKind::kInvalid, "\"" + host + "\" is no IP address");
   const boost::asio::ip::tcp::endpoint endpoint(
       ip, static_cast<std::uint16_t>(std::stoi(address.port)));
   Descriptor listener(
       socket(endpoint.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (listener.get() < 0) return std::unexpected(SystemError("socket", errno));
+  if (listener.get() < 0) return Fail(ErrorKind::kInternal, std::strerror(errno));
   const int on = 1;
   setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (bind(listener.get(), endpoint.data(), static_cast<socklen_t>(endpoint.size())) != 0 ||

@@ -285,7 +285,7 @@ Task<std::unique_ptr<Stream>> ExchangeImpl::Hijack(Response head) {
   const std::string text = HeadText(head, {});
   state_ = State::kTaken;
   reader_.GiveBack();
-  co_await socket_->Write({text}, stop_.get_token());
+  co_await socket_->Write({text}, {});
   co_return MakeStream(socket_);
 }
 

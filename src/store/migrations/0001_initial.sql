@@ -321,6 +321,7 @@ create table volumes (
 );
 create index volumes_worker on volumes (worker_name, state);
 create index volumes_container on volumes (container_handle);
+create index volumes_parent on volumes (parent_handle) where parent_handle is not null;
 create unique index volumes_resource_cache on volumes (worker_name, resource_cache_id)
   where resource_cache_id is not null;
 create unique index volumes_task_cache on volumes (worker_name, task_cache_key)
@@ -344,6 +345,7 @@ create table artifacts (
   created_at bigint not null
 );
 create index artifacts_build on artifacts (build_id);
+create index artifacts_volume on artifacts (volume_handle);
 
 -- Committed segments of build logs; the bytes are in the log store.
 create table log_segments (
@@ -366,9 +368,12 @@ create table components (
   last_error text
 );
 
+-- A process holds the epochs from epoch to last_epoch: each take-over adds one, so that it is above all
+-- that the dead node had. Epochs are one count for all nodes (settings: lease.epoch).
 create table leases (
   node text primary key,
   epoch bigint not null,
+  last_epoch bigint not null,
   counter bigint not null,                     -- grows with each renewal
   role text not null default ''
 );
@@ -382,9 +387,9 @@ create table changes (
   object_id bigint not null,
   team_id bigint,
   data text not null default '',
-  transaction_id bigint                        -- PostgreSQL: who wrote it; rows become visible in that order, not in that of sequence
+  transaction_id bigint                        -- PostgreSQL: readers tell by it what they have seen
 );
-create index changes_transaction on changes (transaction_id) where transaction_id is not null;
+create index changes_transaction on changes (transaction_id, sequence);
 create index changes_time on changes (time);
 
 create table settings (                        -- keys made on first start, wall message

@@ -1,0 +1,47 @@
+# The front door: `make help` lists what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+JOBS ?= $(shell nproc)
+
+.PHONY: help quickstart build test test-tsan check format bench build-times clean packages-build packages-test packages-run
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
+
+quickstart: build packages-run  ## build, then run a server with a local worker, user test/test and an example pipeline
+	@tools/quickstart.sh
+
+build: packages-build  ## release build: build/release/pinion and the link build/release/fly
+	@cmake --preset release >build/release.log 2>&1 || { cat build/release.log; exit 1; }
+	@cmake --build --preset release -j $(JOBS)
+	@ln -sf pinion build/release/fly
+
+test: packages-build packages-test packages-run check  ## all tests (dev preset: ASan, UBSan, assertions)
+	@cmake --preset dev >build/dev.log 2>&1 || { cat build/dev.log; exit 1; }
+	@cmake --build --preset dev -j $(JOBS)
+	@tools/run_tests.py build/dev
+
+test-tsan: packages-build packages-test  ## tests of the concurrent modules under ThreadSanitizer
+	@mkdir -p build && cmake --preset tsan >build/tsan.log 2>&1 || { cat build/tsan.log; exit 1; }
+	@cmake --build --preset tsan -j $(JOBS)
+	@tools/run_tests.py build/tsan
+
+check: packages-build  ## format, layers, clang-tidy on what changed
+	@tools/check_layers.py
+	@tools/check_format.sh
+
+format:  ## format every source in place
+	@git ls-files '*.h' '*.cc' | xargs clang-format-19 -i
+
+bench: build  ## measure, beside the floor in the same run (figures: bench/README.md)
+	@bench/run
+
+build-times:  ## the ten slowest translation units of the last dev build
+	@tools/build_times.py build/dev
+
+clean:  ## remove build/
+	@rm -rf build
+
+packages-build packages-test packages-run: packages-%:
+	@mkdir -p build
+	@tools/install_packages.sh $*

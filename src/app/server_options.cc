@@ -1,0 +1,92 @@
+#include "app/server_options.h"
+
+#include <unistd.h>
+
+#include "base/encoding.h"
+
+namespace pinion::app {
+
+void ServerOptions::Declare(Options& options) {
+  const auto add = [&](std::string_view name, auto& value, std::string_view doc,
+                       std::string_view value_name = "", bool secret = false) {
+    options.Add({.name = name, .doc = doc, .value_name = value_name, .secret = secret, .env = true},
+                value);
+  };
+  add("state-dir", state_dir, "folder of the database, build logs, keys and the worker", "DIR");
+  add("bind-ip", bind_ip, "address that the web server listens on", "IP");
+  add("bind-port", bind_port, "port that the web server listens on; 0 takes a free one", "PORT");
+  add("external-url", external_url, "URL under which users reach this server", "URL");
+  add("log-level", log_level, "debug, info, warn, error or off", "LEVEL");
+  add("cluster-name", cluster_name, "name of this installation, shown to users", "NAME");
+
+  add("add-local-user", local_users, "a user who logs in by password; repeatable", "NAME:PASSWORD",
+      true);
+  add("main-team-local-user", main_team_local_users, "an owner of the main team; repeatable",
+      "NAME");
+  add("auth-duration", auth_duration, "how long a login lasts");
+  add("cookie-secure", cookie_secure, "send login cookies over HTTPS only");
+
+  add("database-url", database_url,
+      "database, as sqlite:PATH or postgres://…; SQLite below the state folder if not given", "URL",
+      true);
+  add("postgres-host", postgres_host, "use PostgreSQL on this host", "HOST");
+  add("postgres-port", postgres_port, "port of PostgreSQL", "PORT");
+  add("postgres-socket", postgres_socket, "use PostgreSQL through this socket's folder", "DIR");
+  add("postgres-user", postgres_user, "user at PostgreSQL", "NAME");
+  add("postgres-password", postgres_password, "password at PostgreSQL", "PASSWORD", true);
+  add("postgres-database", postgres_database, "name of the database", "NAME");
+  add("postgres-sslmode", postgres_sslmode, "disable, require, verify-ca or verify-full", "MODE");
+  add("api-max-conns", api_max_conns, "database connections for the API");
+  add("backend-max-conns", backend_max_conns, "database connections for builds and checks");
+
+  add("resource-checking-interval", resource_checking_interval,
+      "time between checks of a resource that says nothing else");
+  add("resource-with-webhook-checking-interval", resource_with_webhook_checking_interval,
+      "the same for resources with a webhook");
+  add("global-resource-check-timeout", global_resource_check_timeout, "time limit of a check");
+
+  add("worker-work-dir", worker_work_dir, "folder of containers and volumes", "DIR");
+  add("worker-name", worker_name, "name of the local worker; the host's name if not given", "NAME");
+  add("worker-tag", worker_tags, "tag of the local worker; repeatable", "TAG");
+  add("worker-team", worker_team, "team that the local worker belongs to; all if not given",
+      "TEAM");
+  add("worker-resource-types", worker_resource_types,
+      "folder of resource types (rootfs archive and resource_metadata.json each)", "DIR");
+  add("worker-runtime", worker_runtime, "program that starts containers: crun or runc", "NAME");
+  add("worker-containerd-network-pool", worker_network_pool, "addresses of containers", "CIDR");
+  add("worker-containerd-dns-server", worker_dns_servers,
+      "name server for containers; the host's if not given; repeatable", "IP");
+  add("worker-containerd-allow-host-access", worker_allow_host_access,
+      "let containers reach this host's own addresses");
+}
+
+std::string ServerOptions::DatabaseUrl() const {
+  if (!database_url.empty()) return database_url;
+  if (postgres_host.empty() && postgres_socket.empty()) {
+    return "sqlite:" + state_dir + "/pinion.sqlite";
+  }
+  std::string url = "postgres://";
+  if (!postgres_user.empty()) {
+    url += PercentEncode(postgres_user);
+    if (!postgres_password.empty()) url += ":" + PercentEncode(postgres_password);
+    url += "@";
+  }
+  url += PercentEncode(postgres_socket.empty() ? postgres_host : postgres_socket);
+  url += ":" + std::to_string(postgres_port) + "/" + PercentEncode(postgres_database);
+  return url + "?sslmode=" + PercentEncode(postgres_sslmode);
+}
+
+std::string ServerOptions::WorkDir() const {
+  return worker_work_dir.empty() ? state_dir + "/worker" : worker_work_dir;
+}
+
+std::string ServerOptions::ExternalUrl(int port) const {
+  if (!external_url.empty()) {
+    return external_url.ends_with('/') ? external_url.substr(0, external_url.size() - 1)
+                                       : external_url;
+  }
+  const std::string host = bind_ip == "0.0.0.0" || bind_ip == "::" ? "127.0.0.1" : bind_ip;
+  return "http://" + (host.contains(':') ? "[" + host + "]" : host) + ":" + std::to_string(port);
+}
+
+}  // namespace pinion::app

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/options.h"
+
+namespace pinion::app {
+
+/// Options of the server commands; each is declared once, in server_options.cc. Names and variables
+/// are upstream's wherever upstream has the option.
+struct ServerOptions {
+  std::string state_dir = "/var/lib/pinion";
+  std::string bind_ip = "127.0.0.1";
+  int bind_port = 8080;
+  std::string external_url;
+  std::string log_level = "info";
+  std::string cluster_name;
+
+  std::vector<std::string> local_users;  ///< NAME:PASSWORD, the password plain or bcrypt
+  std::vector<std::string> main_team_local_users;
+  Duration auth_duration = std::chrono::hours(24);
+  bool cookie_secure = false;
+
+  std::string database_url;  ///< empty: SQLite below the state folder
+  std::string postgres_host;
+  int postgres_port = 5432;
+  std::string postgres_socket;
+  std::string postgres_user;
+  std::string postgres_password;
+  std::string postgres_database = "atc";
+  std::string postgres_sslmode = "disable";
+  int api_max_conns = 4;
+  int backend_max_conns = 4;
+
+  Duration resource_checking_interval = std::chrono::minutes(1);
+  Duration resource_with_webhook_checking_interval = std::chrono::minutes(1);
+  Duration global_resource_check_timeout = std::chrono::hours(1);
+
+  std::string worker_work_dir;  ///< empty: below the state folder
+  std::string worker_name;
+  std::vector<std::string> worker_tags;
+  std::string worker_team;
+  std::string worker_resource_types;
+  std::string worker_runtime;
+  std::string worker_network_pool;
+  std::vector<std::string> worker_dns_servers;
+  bool worker_allow_host_access = false;
+
+  /// Adds every option to `options`; `this` must outlive its use.
+  void Declare(Options& options);
+  /// libpq's URL or SQLite's, from whatever was given.
+  std::string DatabaseUrl() const;
+  std::string WorkDir() const;
+  /// The public URL: as given, or made of address and port.
+  std::string ExternalUrl(int port) const;
+};
+
+}  // namespace pinion::app

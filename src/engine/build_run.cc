@@ -1,0 +1,133 @@
+#include "engine/build_run.h"
+
+#include <array>
+
+#include "base/encoding.h"
+#include "protocol/events.h"
+
+namespace pinion::engine {
+namespace {
+
+// Coverage of lifecycle events counts stages on a stream number of their own.
+constexpr int kStageStream = 0;
+
+constexpr std::array<std::string_view, 5> kOutcomeNames = {"succeeded", "failed", "errored",
+                                                           "timed-out", "aborted"};
+
+}  // namespace
+
+std::string_view Name(Outcome outcome) {
+  return kOutcomeNames[static_cast<std::size_t>(outcome)];
+}
+
+Outcome ParseOutcome(std::string_view name) {
+  for (std::size_t i = 0; i < kOutcomeNames.size(); ++i) {
+    if (kOutcomeNames[i] == name) return static_cast<Outcome>(i);
+  }
+  throw Failure(ErrorKind::kInternal, "unknown step state '" + std::string(name) + "'");
+}
+
+BuildRun::BuildRun(EngineServices& services, store::BuildRow build,
+                   std::unique_ptr<events::BuildLogWriter> writer,
+                   std::vector<store::StepRow> concluded)
+    : services_(services),
+      build_(std::move(build)),
+      log_(services.log.With({{"build", build_.id.value},
+                              {"team", build_.team_name},
+                              {"pipeline", build_.pipeline_name},
+                              {"job", build_.job_name}})),
+      writer_(std::move(writer)) {
+  for (store::StepRow& step : concluded) {
+    if (step.state == "started") continue;  // it is taken up by attaching to its container
+    std::string id = step.plan_id;
+    concluded_.emplace(std::move(id), std::move(step));
+  }
+}
+
+void BuildRun::Release() {
+  released_ = true;
+  root_.Interrupt(Outcome::kAborted);
+  hooks_.Interrupt(Outcome::kAborted);
+}
+
+void BuildRun::Emit(const protocol::Event& event) {
+  if (!released_) writer_->Append(event);
+}
+
+bool BuildRun::Announced(const std::string& plan_id, Stage stage) const {
+  return writer_->Covered(plan_id, 1, kStageStream) >= static_cast<std::uint64_t>(stage);
+}
+
+void BuildRun::EmitOnce(const std::string& plan_id, Stage stage, const protocol::Event& event) {
+  if (released_ || Announced(plan_id, stage)) return;
+  writer_->Append(event, events::Coverage{.plan_id = plan_id,
+                                          .stream = kStageStream,
+                                          .end = static_cast<std::uint64_t>(stage)});
+}
+
+void BuildRun::Errored(const std::string& plan_id, std::string_view message) {
+  if (released_) return;
+  log_.Info("step errored", {{"step", plan_id}, {"error", message}});
+  Emit(protocol::ErrorEvent({.id = plan_id}, now(), message));
+}
+
+void BuildRun::Say(const std::string& plan_id, std::string_view text) {
+  Emit(protocol::LogEvent({.id = plan_id, .source = "stderr"}, now(), text));
+}
+
+const store::StepRow* BuildRun::Concluded(const std::string& plan_id) const {
+  const auto found = concluded_.find(plan_id);
+  return found == concluded_.end() ? nullptr : &found->second;
+}
+
+Task<void> BuildRun::Conclude(std::string plan_id, Outcome outcome, Json result, Also also) {
+  if (released_) throw Cancelled();
+  if (!build_.id) {
+    if (also) co_await services_.database.Write(store::Pool::kEngine, also);
+    co_return;
+  }
+  // The log first: a conclusion without the output that led to it must not survive a crash.
+  co_await writer_->Flush();
+  store::StepRow step{.plan_id = std::move(plan_id),
+                      .state = std::string(Name(outcome)),
+                      .result = std::move(result)};
+  co_await services_.database.Write(
+      store::Pool::kEngine,
+      [build = build_.id, owner = services_.owner, step, also](store::Transaction& transaction) {
+        store::SaveStep(transaction, build, owner, step);
+        if (also) also(transaction);
+      });
+}
+
+std::vector<std::string> BuildRun::ResourceEnv() const {
+  std::vector<std::string> env;
+  const auto add = [&](std::string_view name, const std::string& value) {
+    if (!value.empty()) env.push_back(std::string(name) + "=" + value);
+  };
+  const std::string id = std::to_string(build_.id.value);
+  add("BUILD_ID", id);
+  add("BUILD_NAME", build_.name);
+  add("BUILD_TEAM_ID", std::to_string(build_.team.value));
+  add("BUILD_TEAM_NAME", build_.team_name);
+  if (build_.job) add("BUILD_JOB_ID", std::to_string(build_.job.value));
+  add("BUILD_JOB_NAME", build_.job_name);
+  if (build_.pipeline) add("BUILD_PIPELINE_ID", std::to_string(build_.pipeline.value));
+  add("BUILD_PIPELINE_NAME", build_.pipeline_name);
+  add("BUILD_PIPELINE_INSTANCE_VARS", build_.instance_vars);
+  const std::string& url = services_.external_url;
+  if (url.empty()) return env;
+  add("ATC_EXTERNAL_URL", url);
+  const std::string short_url = url + "/builds/" + id;
+  std::string full_url = short_url;
+  if (!build_.pipeline_name.empty() && !build_.job_name.empty()) {
+    full_url = url + "/teams/" + PercentEncode(build_.team_name) + "/pipelines/" +
+               PercentEncode(build_.pipeline_name) + "/jobs/" + PercentEncode(build_.job_name) +
+               "/builds/" + PercentEncode(build_.name);
+    if (!build_.instance_vars.empty()) full_url += "?vars=" + PercentEncode(build_.instance_vars);
+  }
+  add("BUILD_URL", full_url);
+  add("BUILD_URL_SHORT", short_url);
+  return env;
+}
+
+}  // namespace pinion::engine

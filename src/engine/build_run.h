@@ -1,0 +1,105 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "async/timers.h"
+#include "base/log.h"
+#include "engine/interruption.h"
+#include "engine/scope.h"
+#include "engine/single_flight.h"
+#include "events/log_store.h"
+#include "fleet/registry.h"
+#include "store/builds.h"
+#include "store/database.h"
+
+namespace pinion::engine {
+
+class ImageMetadataCache;
+
+/// What the engine works with. All references outlive it; everything on one loop.
+struct EngineServices {
+  Executor executor;
+  store::Database& database;
+  Timers& timers;
+  events::LogStore& logs;
+  fleet::Registry& fleet;
+  Logger log;
+  store::Owner owner;  ///< this process's lease
+  std::string external_url;
+  ImageMetadataCache& image_metadata;
+  SingleFlight& gets;    ///< fetches of resources, by cache key
+  SingleFlight& checks;  ///< by scope key
+  /// Saves a pipeline for a set_pipeline step; wired to the same code as the API's.
+  std::function<Task<Result<bool>>(const store::BuildRow&, Json request)> set_pipeline;
+};
+
+/// The stages of a leaf step that are announced once each, in this order.
+enum class Stage { kInitialized = 1, kSelectedWorker = 2, kStarted = 3, kFinished = 4 };
+
+/// One running build as its steps see it. Owned by the engine, on its loop. A check that is no
+/// build has one too, with id 0 and a log that keeps nothing: then conclusions are not stored.
+class BuildRun {
+ public:
+  BuildRun(EngineServices& services, store::BuildRow build,
+           std::unique_ptr<events::BuildLogWriter> writer, std::vector<store::StepRow> concluded);
+  BuildRun(const BuildRun&) = delete;
+  BuildRun& operator=(const BuildRun&) = delete;
+
+  const store::BuildRow& build() const { return build_; }
+  EngineServices& services() { return services_; }
+  Timers& timers() { return services_.timers; }
+  const Logger& log() const { return log_; }
+  events::BuildLogWriter& writer() { return *writer_; }
+  std::int64_t now() const { return services_.timers.clock().UnixSeconds(); }
+
+  /// The scope of everything; interrupted by an abort.
+  Interruption& root() { return root_; }
+  /// The scope of hooks that run because of an abort: interrupted by nothing but Release().
+  const Interruption& hooks() const { return hooks_; }
+  /// Lets go of the build without ending it: waits end, nothing more is written, containers go on.
+  /// The next process that owns the build takes it up.
+  void Release();
+  bool released() const { return released_; }
+
+  /// False if a former life of this process, or another node, ran it already.
+  bool IsNew() const { return !Announced("", Stage::kStarted); }
+
+  /// Appends an event of the build or of a step that may be repeated.
+  void Emit(const protocol::Event& event);
+  /// Appends an event that a step announces once in its life, crashes included.
+  void EmitOnce(const std::string& plan_id, Stage stage, const protocol::Event& event);
+  bool Announced(const std::string& plan_id, Stage stage) const;
+  /// Tells what went wrong in a step (or, with an empty id, in the build).
+  void Errored(const std::string& plan_id, std::string_view message);
+  /// A line of the engine's own in a step's log.
+  void Say(const std::string& plan_id, std::string_view text);
+
+  /// What the step concluded in a former life, or null.
+  const store::StepRow* Concluded(const std::string& plan_id) const;
+  /// Makes the conclusion durable: flushes the log, then writes the step's row and whatever `also`
+  /// writes in one transaction. After that the step never runs again.
+  using Also = std::function<void(store::Transaction&)>;
+  Task<void> Conclude(std::string plan_id, Outcome outcome, Json result, Also also = {});
+
+  /// BUILD_* variables and ATC_EXTERNAL_URL, as resources get them.
+  std::vector<std::string> ResourceEnv() const;
+
+ private:
+  EngineServices& services_;
+  store::BuildRow build_;
+  Logger log_;
+  std::unique_ptr<events::BuildLogWriter> writer_;
+  std::map<std::string, store::StepRow> concluded_;
+  Interruption root_;
+  Interruption hooks_;
+  bool released_ = false;
+};
+
+std::string_view Name(Outcome outcome);
+Outcome ParseOutcome(std::string_view name);
+
+}  // namespace pinion::engine

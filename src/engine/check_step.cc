@@ -1,0 +1,107 @@
+#include "base/units.h"
+#include "engine/resource_caches.h"
+#include "engine/resource_script.h"
+#include "protocol/events.h"
+#include "store/scopes.h"
+#include "store/versions.h"
+
+namespace pinion::engine {
+namespace {
+
+constexpr std::string_view kCheckDir = "/tmp/build/check";
+constexpr std::string_view kCheckPath = "/opt/resource/check";
+constexpr Duration kDefaultInterval = std::chrono::minutes(1);
+
+/// The scope as the step finds it.
+struct Found {
+  ScopeId scope;
+  std::optional<protocol::Version> latest;
+  bool fresh = false;  ///< checked within the interval: no need to run
+};
+
+Found FindScope(store::Transaction& transaction, const store::BuildRow& build,
+                const protocol::CheckPlan& plan, const std::string& key) {
+  Found found{.scope = store::FindOrCreateScope(transaction, key, plan.type)};
+  if (!plan.resource.empty()) {
+    const auto row = store::FindResourceByName(transaction, build.pipeline, plan.resource);
+    if (row) store::AttachResource(transaction, row->id, found.scope);
+  } else if (!plan.resource_type.empty()) {
+    const auto row = store::FindResourceTypeByName(transaction, build.pipeline, plan.resource_type);
+    if (row) store::AttachResourceType(transaction, row->id, found.scope);
+  }
+  if (const auto latest = store::LatestVersion(transaction, found.scope)) {
+    found.latest = store::ParseVersion(latest->version);
+  }
+  const auto scope = store::FindScope(transaction, found.scope);
+  const auto interval = ParseDuration(plan.interval);
+  const std::int64_t seconds =
+      std::chrono::floor<std::chrono::seconds>(interval ? *interval : kDefaultInterval).count();
+  found.fresh = !plan.skip_interval && scope && scope->last_check_succeeded.value_or(false) &&
+                found.latest && scope->last_check_end &&
+                (plan.interval == "never" || *scope->last_check_end + seconds > transaction.now());
+  return found;
+}
+
+}  // namespace
+
+Task<Conclusion> RunCheck(LeafContext context) {
+  BuildRun& run = context.run;
+  const protocol::CheckPlan& plan = *context.plan.check;
+  const protocol::Origin origin{.id = context.plan.id};
+  run.EmitOnce(context.plan.id, Stage::kInitialized,
+               protocol::InitializeEvent("check", origin, run.now(), plan.name));
+  const Json source = co_await FillIn(context, plan.source);
+  const std::string key = co_await ScopeKeyOf(context, plan.type, source, plan.image);
+  // One check at a time of the same thing; who waited finds it fresh.
+  const auto turn = co_await run.services().checks.Enter(key, context.stop());
+  const Found found = co_await run.services().database.Write(
+      store::Pool::kEngine, [build = run.build(), plan, key](store::Transaction& transaction) {
+        return FindScope(transaction, build, plan, key);
+      });
+
+  Conclusion conclusion;
+  conclusion.version = found.latest;
+  if (!found.fresh) {
+    ContainerRequest wanted{.plan_id = context.plan.id,
+                            .step_name = plan.name,
+                            .type = "check",
+                            .tags = plan.tags,
+                            .env = run.ResourceEnv(),
+                            .dir = std::string(kCheckDir)};
+    co_await SetImage(context, plan.image, wanted);
+    const Container container =
+        co_await FindOrCreateContainer(run, std::move(wanted), context.stop());
+    run.EmitOnce(context.plan.id, Stage::kStarted, protocol::StartEvent("", origin, run.now()));
+    Interruption limited(&context.interruption);
+    SetTimeLimit(limited, run.timers(), plan.timeout);
+    const std::optional<protocol::Version> from =
+        plan.from_version ? plan.from_version : found.latest;
+    JsonObject request{{"source", source}, {"version", ToJson(from)}};
+    const ScriptEnd end = co_await RunScript(context, container, std::string(kCheckPath), {},
+                                             std::move(request), limited);
+    const std::string error =
+        end.exit_status == 0 ? "" : "check exited with status " + std::to_string(end.exit_status);
+    std::vector<protocol::Version> versions;
+    if (error.empty()) versions = ValueOrThrow(ParseVersions(end.output));
+    if (!versions.empty()) conclusion.version = versions.back();
+    conclusion.outcome = error.empty() ? Outcome::kSucceeded : Outcome::kFailed;
+    const auto interval = ParseDuration(plan.interval);
+    std::optional<std::int64_t> next_in;
+    if (plan.interval != "never") {
+      next_in =
+          std::chrono::ceil<std::chrono::seconds>(interval ? *interval : kDefaultInterval).count();
+    }
+    conclusion.also = [scope = found.scope, versions, error, build = run.build().id,
+                       next_in](store::Transaction& transaction) {
+      if (error.empty()) store::SaveVersions(transaction, scope, versions);
+      store::SaveCheck(
+          transaction, scope,
+          {.succeeded = error.empty(), .error = error, .build = build, .next_in = next_in});
+    };
+  }
+  run.EmitOnce(context.plan.id, Stage::kFinished,
+               protocol::FinishEvent(origin, run.now(), conclusion.outcome == Outcome::kSucceeded));
+  co_return conclusion;
+}
+
+}  // namespace pinion::engine

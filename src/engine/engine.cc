@@ -1,0 +1,153 @@
+#include "engine/engine.h"
+
+#include "engine/step.h"
+#include "protocol/events.h"
+
+namespace pinion::engine {
+namespace {
+
+// Between tries to write a build's end while the database or the disk is away.
+constexpr Duration kRetryDelay = std::chrono::seconds(1);
+
+store::BuildStatus StatusOf(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::kSucceeded:
+      return store::BuildStatus::kSucceeded;
+    case Outcome::kFailed:
+      return store::BuildStatus::kFailed;
+    case Outcome::kErrored:
+    case Outcome::kTimedOut:
+      return store::BuildStatus::kErrored;
+    case Outcome::kAborted:
+      return store::BuildStatus::kAborted;
+  }
+  return store::BuildStatus::kErrored;
+}
+
+/// What a build needs to be run, read in one transaction when it is claimed.
+struct Claimed {
+  store::BuildRow row;
+  std::string plan;
+  std::vector<store::StepRow> steps;
+};
+
+std::optional<Claimed> Claim(store::Transaction& transaction, BuildId build,
+                             const store::Owner& owner) {
+  std::optional<store::BuildRow> row = store::FindBuild(transaction, build);
+  if (!row || row->status != store::BuildStatus::kStarted) return std::nullopt;
+  // Taken over already, by this epoch, or free for the taking; a row of a former epoch of this node
+  // is its own.
+  if (row->owner != owner && !store::ClaimBuild(transaction, build, owner, row->owner)) {
+    return std::nullopt;
+  }
+  const std::optional<std::string> plan = store::FindPlan(transaction, build);
+  return Claimed{*row, plan.value_or(""), store::ListSteps(transaction, build)};
+}
+
+}  // namespace
+
+Engine::Engine(EngineServices services)
+    : services_(std::move(services)), tasks_(services_.executor, services_.log, "builds") {}
+
+Engine::~Engine() = default;
+
+Task<void> Engine::TakeUp() {
+  const std::vector<store::BuildRow> rows = co_await services_.database.Read(
+      store::Pool::kEngine, [node = services_.owner.node](store::Transaction& transaction) {
+        return store::ListRunnable(transaction, node);
+      });
+  for (const store::BuildRow& row : rows)
+    Start(row.id);
+}
+
+void Engine::Start(BuildId build) {
+  if (releasing_ || running_.contains(build)) return;
+  running_.emplace(build, nullptr);
+  tasks_.Spawn(Run(build));
+}
+
+void Engine::Abort(BuildId build) {
+  const auto found = running_.find(build);
+  if (found == running_.end()) return;  // claiming reads the row's flag
+  if (found->second) found->second->root().Interrupt(Outcome::kAborted);
+}
+
+Task<void> Engine::Release() {
+  releasing_ = true;
+  for (const auto& [build, run] : running_) {
+    if (run) run->Release();
+  }
+  tasks_.RequestStop();
+  co_await tasks_.Join();
+}
+
+Task<void> Engine::Run(BuildId build) {
+  std::exception_ptr failure;
+  try {
+    co_await RunClaimed(build);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  running_.erase(build);
+  if (failure) std::rethrow_exception(failure);
+}
+
+Task<void> Engine::RunClaimed(BuildId build) {
+  std::optional<Claimed> claimed = co_await services_.database.Write(
+      store::Pool::kEngine, [build, owner = services_.owner](store::Transaction& transaction) {
+        return Claim(transaction, build, owner);
+      });
+  if (!claimed || releasing_) co_return;
+  auto writer = co_await services_.logs.OpenWriter(build);
+  BuildRun run(services_, claimed->row, std::move(writer), std::move(claimed->steps));
+  if (releasing_) co_return;
+  running_[build] = &run;
+  if (claimed->row.aborted) run.root().Interrupt(Outcome::kAborted);
+  run.log().Info("build runs", {{"resumed", !run.IsNew()}});
+  run.EmitOnce("", Stage::kStarted, protocol::StatusEvent("started", run.now()));
+
+  const Outcome outcome = co_await RunPlan(run, claimed->plan);
+  running_[build] = nullptr;
+  if (run.released()) {
+    co_await run.writer().Flush();
+    co_return;
+  }
+  co_await End(run, StatusOf(outcome));
+}
+
+Task<Outcome> Engine::RunPlan(BuildRun& run, const std::string& text) {
+  auto plan = protocol::ParsePlan(text);
+  if (!plan) {
+    run.Errored("", "the build's plan cannot be read: " + plan.error().message);
+    co_return Outcome::kErrored;
+  }
+  Scope scope;
+  co_return co_await RunStep(run, scope, *plan, run.root());
+}
+
+Task<void> Engine::End(BuildRun& run, store::BuildStatus status) {
+  run.EmitOnce("", Stage::kFinished, protocol::StatusEvent(store::Name(status), run.now()));
+  for (;;) {
+    std::string error;
+    try {
+      // Events first: who sees the build ended can read all of its log.
+      co_await run.writer().Flush();
+      co_await services_.database.Write(
+          store::Pool::kEngine,
+          [id = run.build().id, status, owner = services_.owner](store::Transaction& transaction) {
+            store::FinishBuild(transaction, id, status, owner);
+          });
+      break;
+    } catch (const Failure& failure) {
+      // Lost to another owner: he ends it.
+      if (failure.error().kind == ErrorKind::kConflict) co_return;
+      error = failure.error().message;
+    }
+    run.log().Warn("the build's end could not be written; trying again", {{"error", error}});
+    co_await services_.timers.Sleep(kRetryDelay, tasks_.stop_token());
+  }
+  co_await run.writer().Finish();
+  run.log().Info("build ended", {{"status", store::Name(status)}});
+}
+
+}  // namespace pinion::engine

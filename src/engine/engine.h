@@ -1,0 +1,46 @@
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "async/task_group.h"
+#include "engine/build_run.h"
+
+namespace pinion::engine {
+
+/// Runs the started builds that this process owns, each as one coroutine, from its plan to its end.
+/// Builds outlive it: after a crash or a release the next owner takes them up where they were.
+/// Everything on one loop.
+class Engine {
+ public:
+  explicit Engine(EngineServices services);
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+  ~Engine();
+
+  /// Claims and runs every started build that nobody runs; at start, and when a lease was taken
+  /// over.
+  Task<void> TakeUp();
+  /// Runs this build unless it runs already.
+  void Start(BuildId build);
+  /// Interrupts the build's steps, if it runs here; its hooks run, then it ends as aborted.
+  void Abort(BuildId build);
+  bool IsRunning(BuildId build) const { return running_.contains(build); }
+  std::size_t running() const { return running_.size(); }
+
+  /// Lets go of every build without ending any, and waits for their coroutines. Containers go on.
+  Task<void> Release();
+
+ private:
+  Task<void> Run(BuildId build);
+  Task<void> RunClaimed(BuildId build);
+  Task<Outcome> RunPlan(BuildRun& run, const std::string& text);
+  Task<void> End(BuildRun& run, store::BuildStatus status);
+
+  EngineServices services_;
+  std::map<BuildId, BuildRun*> running_;  // null while it is being claimed
+  bool releasing_ = false;
+  TaskGroup tasks_;
+};
+
+}  // namespace pinion::engine

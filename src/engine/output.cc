@@ -1,0 +1,175 @@
+#include "engine/output.h"
+
+#include <algorithm>
+
+#include "async/signal.h"
+#include "base/text.h"
+#include "protocol/events.h"
+
+namespace pinion::engine {
+namespace {
+
+// A line longer than this is logged in pieces.
+constexpr std::size_t kPendingBytesMax = 64 << 10;
+constexpr Duration kPartialLineDelay = std::chrono::seconds(1);
+// Beyond the worker's own grace of 10 s the process is killed outright.
+constexpr Duration kStopGrace = std::chrono::seconds(15);
+constexpr Duration kKillGrace = std::chrono::seconds(10);
+
+/// How much of the text ends with a whole UTF-8 sequence: at most three bytes are held back.
+std::size_t WholeSequences(std::string_view text) {
+  for (std::size_t back = 1; back <= std::min<std::size_t>(3, text.size()); ++back) {
+    const auto byte = static_cast<unsigned char>(text[text.size() - back]);
+    if ((byte & 0xC0U) == 0x80U) continue;  // in the middle of one
+    const std::size_t length = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : byte >= 0xC0 ? 2 : 1;
+    return length > back ? text.size() - back : text.size();
+  }
+  return text.size();
+}
+
+}  // namespace
+
+std::string Redact(std::string_view text, const std::vector<std::string>& secrets) {
+  std::string out(text);
+  for (const std::string& secret : secrets) {
+    for (const std::string_view line : Split(secret, '\n')) {
+      const std::string_view needle = Trim(line);
+      if (needle.size() < 2) continue;
+      for (std::size_t at = 0; (at = out.find(needle, at)) != std::string::npos;) {
+        out.replace(at, needle.size(), "((redacted))");
+        at += std::string_view("((redacted))").size();
+      }
+    }
+  }
+  return out;
+}
+
+OutputLog::OutputLog(BuildRun& run, const Scope& scope, std::string plan_id, int stream)
+    : run_(run),
+      scope_(scope),
+      plan_id_(std::move(plan_id)),
+      stream_(stream),
+      offset_(run.writer().Covered(plan_id_, 1, stream)) {}
+
+void OutputLog::Write(std::string_view bytes) {
+  pending_ += bytes;
+  const std::size_t line_end = pending_.find_last_of("\r\n");
+  if (line_end != std::string::npos) {
+    Append(line_end + 1);
+  } else if (pending_.size() > kPendingBytesMax) {
+    Append(WholeSequences(pending_));
+  }
+  if (pending_.empty()) {
+    timer_.Cancel();
+  } else {
+    timer_ = run_.timers().After(kPartialLineDelay, [this] { Append(WholeSequences(pending_)); });
+  }
+}
+
+void OutputLog::Flush() {
+  timer_.Cancel();
+  Append(pending_.size());
+}
+
+void OutputLog::Append(std::size_t length) {
+  if (length == 0 || run_.released()) return;
+  const std::string_view text = std::string_view(pending_).substr(0, length);
+  offset_ += length;
+  const std::vector<std::string> secrets = scope_.vars().SecretTexts();
+  const protocol::Origin origin{.id = plan_id_, .source = stream_ == 1 ? "stdout" : "stderr"};
+  const events::Coverage coverage{.plan_id = plan_id_, .stream = stream_, .end = offset_};
+  run_.writer().Append(
+      protocol::LogEvent(origin, run_.now(), secrets.empty() ? text : Redact(text, secrets)),
+      coverage);
+  pending_.erase(0, length);
+}
+
+namespace {
+
+/// Stops a container when its step is interrupted; the follower then sees the process's end.
+struct Stopper {
+  BuildRun& run;
+  fleet::WorkerClient& worker;
+  std::string handle;
+
+  static Task<void> Stop(BuildRun& run, fleet::WorkerClient& worker, std::string handle,
+                         std::stop_token stop) {
+    co_await worker.StopContainer(handle, false, stop);
+    co_await run.timers().Sleep(kStopGrace, stop);
+    co_await worker.StopContainer(handle, true, stop);
+  }
+};
+
+}  // namespace
+
+Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerClient& worker,
+                              std::string handle, std::string plan_id,
+                              protocol::garden::ProcessSpec spec, std::string input,
+                              FollowOptions options, const Interruption& interruption) {
+  ThrowIfStopped(interruption.token());
+  OutputLog out(run, scope, plan_id, 1);
+  OutputLog err(run, scope, plan_id, 2);
+  const bool keep = options.keep_stdout_max > 0;
+  const std::uint64_t stdout_offset = keep ? 0 : out.offset();
+  auto follower = co_await worker.RunProcess(
+      handle, std::move(spec), std::move(input), stdout_offset, err.offset(),
+      static_cast<std::uint64_t>(run.services().owner.epoch), interruption.token());
+
+  // The follower is not stopped by the interruption itself, but by the process's end that follows,
+  // or by a release, or when even SIGKILL does not end the process.
+  std::stop_source give_up;
+  TaskGroup stopping(co_await boost::asio::this_coro::executor, run.log(), "stop container");
+  Timers::Handle last_resort;
+  const std::function<void()> on_interrupt = [&] {
+    if (run.released()) {
+      give_up.request_stop();
+      return;
+    }
+    stopping.Spawn(Stopper::Stop(run, worker, handle, stopping.stop_token()));
+    last_resort =
+        run.timers().After(kStopGrace + kKillGrace, [&give_up] { give_up.request_stop(); });
+  };
+  ProcessEnd end;
+  std::exception_ptr failure;
+  {
+    const std::stop_callback interrupted(interruption.token(), on_interrupt);
+    const std::stop_callback released(run.hooks().token(), [&] { give_up.request_stop(); });
+    try {
+      for (;;) {
+        fleet::ProcessOutput chunk = co_await follower->Next(give_up.get_token());
+        if (chunk.stream == 0) {
+          if (!chunk.exit_status) throw Failure(ErrorKind::kUnavailable, chunk.error);
+          end.exit_status = *chunk.exit_status;
+          break;
+        }
+        if (chunk.stream == 1 && keep) {
+          if (end.output.size() + chunk.bytes.size() > options.keep_stdout_max) {
+            throw Failure(ErrorKind::kTooLarge,
+                          "the process printed more than " +
+                              std::to_string(options.keep_stdout_max >> 20) +
+                              " MiB on standard output, where its result was expected");
+          }
+          end.output += chunk.bytes;
+        } else if (chunk.stream == 1 && options.log_stdout) {
+          out.Write(chunk.bytes);
+        } else if (chunk.stream == 2) {
+          err.Write(chunk.bytes);
+        }
+        co_await run.writer().Ready(give_up.get_token());
+      }
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  }
+  if (!run.released()) {
+    out.Flush();
+    err.Flush();
+  }
+  stopping.RequestStop();
+  co_await stopping.Join();
+  if (interruption.interrupted()) throw Cancelled();
+  if (failure) std::rethrow_exception(failure);
+  co_return end;
+}
+
+}  // namespace pinion::engine

@@ -1,0 +1,125 @@
+#include "worker/containers/containers.h"
+
+#include <csignal>
+
+#include "base/text.h"
+#include "worker/containers/testing.h"
+
+namespace pinion::worker {
+namespace {
+
+using protocol::garden::ContainerSpec;
+using protocol::garden::ProcessSpec;
+
+class ContainersTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string why = testing::WhyNoContainers(); !why.empty()) GTEST_SKIP() << why;
+    testing::MakeRootfs(folder_.path() / "rootfs");
+    worker_ = std::make_unique<testing::Worker>(folder_.path() / "work");
+  }
+  void TearDown() override {
+    if (worker_) worker_->DestroyAll();
+  }
+
+  ContainerSpec Spec(const std::string& handle) {
+    ContainerSpec spec;
+    spec.handle = handle;
+    spec.rootfs = "raw://" + (folder_.path() / "rootfs").string();
+    return spec;
+  }
+  static ProcessSpec Shell(const std::string& script, const std::string& id = "task") {
+    ProcessSpec spec;
+    spec.id = id;
+    spec.path = "sh";
+    spec.args = {"-c", script};
+    return spec;
+  }
+  std::shared_ptr<Container> Create(ContainerSpec spec) {
+    return loop().RunUntilDone(worker_->containers().Create(std::move(spec), {}));
+  }
+  std::shared_ptr<ContainerProcess> Run(Container& container, ProcessSpec spec) {
+    return loop().RunUntilDone(container.Run(std::move(spec), {}));
+  }
+  static Task<void> UntilEnd(std::shared_ptr<ContainerProcess> process) {
+    while (!process->end) co_await process->changed.Wait({});
+  }
+  static Task<void> UntilOutput(std::shared_ptr<ContainerProcess> process, std::int64_t bytes) {
+    while (process->size[0] < bytes && !process->end) co_await process->changed.Wait({});
+  }
+  ProcessEnd Wait(const std::shared_ptr<ContainerProcess>& process) {
+    loop().RunUntilDone(UntilEnd(process));
+    return *process->end;
+  }
+  static std::string Output(const ContainerProcess& process,
+                            OutputStream stream = OutputStream::kStdout) {
+    std::int64_t offset = 0;
+    return ReadOutput(process.folder, stream, offset, 1 << 20).value_or("unreadable");
+  }
+  Loop& loop() { return worker_->loop(); }
+
+  testing::OpenFolder folder_;
+  std::unique_ptr<testing::Worker> worker_;
+};
+
+TEST_F(ContainersTest, AProcessGivesItsOutputAndExitStatus) {
+  auto container = Create(Spec("first"));
+  auto process = Run(*container, Shell("echo out; echo err >&2; id -u; exit 7"));
+  const ProcessEnd end = Wait(process);
+  EXPECT_EQ(end.exit_status, 7) << end.error;
+  EXPECT_EQ(Output(*process), "out\n0\n");
+  EXPECT_EQ(Output(*process, OutputStream::kStderr), "err\n");
+}
+
+TEST_F(ContainersTest, AShellStartsInAContainerWhoseStepHasEnded) {
+  auto container = Create(Spec("kept"));
+  Wait(Run(*container, Shell("echo left > /tmp/file; exit 1")));
+  auto shell = Run(*container, Shell("cat /tmp/file", "hijack"));
+  EXPECT_EQ(Wait(shell).exit_status, 0);
+  EXPECT_EQ(Output(*shell), "left\n");
+}
+
+TEST_F(ContainersTest, AMissingProgramIsToldApart) {
+  auto container = Create(Spec("missing"));
+  ProcessSpec spec;
+  spec.id = "task";
+  spec.path = "no-such-program";
+  EXPECT_THROW(Run(*container, spec), ExecutableNotFound);
+}
+
+TEST_F(ContainersTest, AnotherWorkerProcessTakesUpARunningContainer) {
+  auto container = Create(Spec("survivor"));
+  auto process = Run(*container, Shell("echo before; cat; echo after; exit 5"));
+  loop().RunUntilDone(UntilOutput(process, 7));
+  process.reset();
+  container.reset();
+  worker_->Restart();
+
+  container = *worker_->containers().Find("survivor");
+  process = container->FindProcess("task");
+  ASSERT_TRUE(process);
+  // The worker's end closed its input, so cat ends and with it the process.
+  EXPECT_EQ(Wait(process).exit_status, 5);
+  EXPECT_EQ(Output(*process), "before\nafter\n");
+  auto shell = Run(*container, Shell("echo again", "hijack"));
+  EXPECT_EQ(Wait(shell).exit_status, 0);
+}
+
+TEST_F(ContainersTest, StopSendsTermAndThenKills) {
+  ContainerSpec spec = Spec("stopped");
+  spec.grace_time = 200'000'000;
+  auto container = Create(spec);
+  auto polite = Run(*container, Shell("trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.01; done"));
+  loop().RunUntilDone(UntilOutput(polite, 3));
+  loop().RunUntilDone(container->Stop(false, {}));
+  EXPECT_EQ(Wait(polite).exit_status, 3);
+  EXPECT_EQ(Output(*polite), "up\nbye\n");
+
+  auto stubborn = Run(*container, Shell("trap '' TERM; echo up; while :; do sleep 0.01; done"));
+  loop().RunUntilDone(UntilOutput(stubborn, 3));
+  loop().RunUntilDone(container->Stop(false, {}));
+  EXPECT_EQ(Wait(stubborn).exit_status, 128 + SIGKILL);
+}
+
+}  // namespace
+}  // namespace pinion::worker

@@ -1,0 +1,179 @@
+#include "worker/containers/launcher.h"
+
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+
+#include "base/encoding.h"
+#include "base/files.h"
+#include "linux/files.h"
+#include "linux/process.h"
+#include "worker/containers/seccomp.h"
+#include "worker/supervisor/protocol.h"
+
+extern "C" const unsigned char pinion_supervisor_begin[];
+extern "C" const unsigned char pinion_supervisor_end[];
+
+namespace pinion::worker {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::seconds;
+
+constexpr std::string_view kCgroupRoot = "pinion";
+
+Result<void> MakeFolder(const fs::path& path, unsigned mode) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) return std::unexpected(SystemError("make folder " + path.string(), error.value()));
+  if (::chmod(path.c_str(), mode) != 0) {
+    return std::unexpected(SystemError("chmod " + path.string(), errno));
+  }
+  return {};
+}
+
+/// Root inside a container is nobody here, and must pass every folder on the way to its mounts.
+Result<void> CheckPassable(const fs::path& path) {
+  for (fs::path at = path; at != at.root_path(); at = at.parent_path()) {
+    struct stat status{};
+    if (::stat(at.c_str(), &status) == 0 && (status.st_mode & S_IXOTH) == 0) {
+      return Fail(ErrorKind::kInvalid, "folder " + at.string() +
+                                           " cannot be passed by other users, so unprivileged "
+                                           "containers would not start: chmod o+x " +
+                                           at.string());
+    }
+  }
+  return {};
+}
+
+Result<bool> RuntimeIsCrun(const std::string& runtime) {
+  const auto version = linux::RunCommand({runtime, "--version"}, "", seconds(10));
+  if (!version || version->exit_status != 0) {
+    return Fail(ErrorKind::kUnavailable,
+                "the container runtime \"" + runtime + "\" cannot be run (" +
+                    (version ? version->output : version.error().message) +
+                    "): install it with: apt-get install crun");
+  }
+  return version->output.starts_with("crun");
+}
+
+}  // namespace
+
+std::string Launcher::CgroupOf(const std::string& handle) const {
+  return cgroup_parent_ + "/" + handle;
+}
+
+std::string Launcher::Hierarchies() const {
+  std::string text;
+  for (const fs::path& path : cgroups_.hierarchies()) {
+    if (!text.empty()) text += ':';
+    text += path.string();
+  }
+  return text;
+}
+
+Result<void> Launcher::Prepare() {
+  if (::geteuid() != 0) {
+    return Fail(ErrorKind::kUnavailable, "containers need root: start this as root (sudo)");
+  }
+  auto cgroups = linux::CgroupLayout::Detect();
+  if (!cgroups) return std::unexpected(std::move(cgroups).error());
+  cgroups_ = std::move(*cgroups);
+  auto is_crun = RuntimeIsCrun(options_.runtime);
+  if (!is_crun) return std::unexpected(std::move(is_crun).error());
+  if (*is_crun) {
+    auto compiled = CompiledSeccomp();
+    if (!compiled) return std::unexpected(std::move(compiled).error());
+    compiled_seccomp_ = std::move(*compiled);
+  }
+  for (const char* name : {"", "containers", "run"}) {
+    if (auto made = MakeFolder(options_.work_dir / name, 0711); !made) return made;
+  }
+  if (auto made = MakeFolder(RuntimeRoot(), 0711); !made) return made;
+  if (auto passable = CheckPassable(options_.work_dir); !passable) return passable;
+
+  // A program that runs cannot be written to, and older ones may still run: a name per content.
+  const std::string_view program(reinterpret_cast<const char*>(pinion_supervisor_begin),
+                                 static_cast<std::size_t>(pinion_supervisor_end -
+                                                          pinion_supervisor_begin));
+  supervisor_ =
+      options_.work_dir / "run" / ("supervisor-" + ToHex(Sha256(program)).substr(0, 16));
+  if (!fs::exists(supervisor_)) {
+    if (auto written = linux::ReplaceFile(supervisor_, program, 0755); !written) return written;
+    ::chmod(supervisor_.c_str(), 0755);
+  }
+  std::error_code error;
+  const std::string folder = fs::weakly_canonical(options_.work_dir, error).string();
+  cgroup_parent_ = std::string(kCgroupRoot) + "/" + ToHex(Sha256(folder)).substr(0, 8);
+  tracking_files_.clear();
+  for (const fs::path& root : cgroups_.tracking()) {
+    const fs::path own = root / kCgroupRoot / "supervisors";
+    fs::create_directories(own, error);
+    if (error) continue;  // a hierarchy that may only be read tracks nobody
+    if (!tracking_files_.empty()) tracking_files_ += ':';
+    tracking_files_ += own / "cgroup.procs";
+  }
+  return {};
+}
+
+Result<LaunchedSupervisor> Launcher::Launch(const std::string& handle,
+                                            const fs::path& folder) const {
+  auto lock = linux::TryLockFile(folder / "lock");
+  if (!lock) return std::unexpected(std::move(lock).error());
+  if (!*lock) {
+    return Fail(ErrorKind::kConflict, "container " + handle + " still has a supervisor");
+  }
+  ::unlink((folder / "ended").c_str());
+  int pair[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
+    return std::unexpected(SystemError("socketpair", errno));
+  }
+  LaunchedSupervisor launched{.socket = linux::UniqueFd(pair[0])};
+  const linux::UniqueFd theirs(pair[1]);
+  auto pid = linux::Spawn(
+      {.arguments = {supervisor_, "supervise", folder, handle, options_.runtime, RuntimeRoot(),
+                     Hierarchies(), tracking_files_, std::to_string(options_.unread_bytes_max)},
+       .descriptors = {{theirs.get(), kPinionWorkerFd}, {lock->get(), kPinionLockFd}},
+       .new_session = true});
+  if (!pid) return std::unexpected(std::move(pid).error());
+  launched.pid = *pid;
+  launched.pidfd.Reset(static_cast<int>(::syscall(SYS_pidfd_open, *pid, 0)));
+  if (!launched.pidfd) return std::unexpected(SystemError("pidfd_open", errno));
+  return launched;
+}
+
+Result<void> Launcher::CleanUp(const std::string& handle) const {
+  const std::string cgroup = CgroupOf(handle);
+  const auto deadline = std::chrono::steady_clock::now() + seconds(10);
+  while (true) {
+    const std::vector<pid_t> left = cgroups_.Processes(cgroup);
+    if (left.empty()) break;
+    for (const pid_t pid : left) ::kill(pid, SIGKILL);
+    if (std::chrono::steady_clock::now() > deadline) {
+      return Fail(ErrorKind::kTimeout, std::to_string(left.size()) + " processes of container " +
+                                           handle + " do not die; the first is " +
+                                           std::to_string(left[0]));
+    }
+    ::usleep(2000);
+  }
+  std::error_code error;
+  if (fs::exists(RuntimeRoot() / handle, error)) {
+    const auto deleted =
+        linux::RunCommand({supervisor_, "runtime", Hierarchies(), options_.runtime, "--root",
+                           RuntimeRoot(), "delete", "--force", handle},
+                          "", seconds(20));
+    if (!deleted) return std::unexpected(deleted.error());
+    if (deleted->exit_status != 0) fs::remove_all(RuntimeRoot() / handle, error);
+  }
+  if (cgroups_.Remove(cgroup) > 0) {
+    return Fail(ErrorKind::kInternal, "cgroups of container " + handle + " cannot be removed");
+  }
+  return {};
+}
+
+}  // namespace pinion::worker

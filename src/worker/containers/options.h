@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+
+namespace pinion::worker {
+
+struct ContainersOptions {
+  std::filesystem::path work_dir;  ///< containers live in its folder "containers"
+  std::string runtime = "crun";    ///< crun or runc: a name in PATH or a path
+  std::size_t containers_max = 250;
+  std::size_t starts_max = 3;  ///< starting at the same time
+  /// How far a process may run ahead of its reader, per stream, before its pipe blocks.
+  std::int64_t unread_bytes_max = 64 << 20;
+  Duration grace_time = std::chrono::seconds(10);  ///< from TERM to KILL, unless the container says
+  std::vector<std::string> dns_servers;  ///< none: those of the host
+  std::vector<std::string> extra_hosts;  ///< lines of /etc/hosts
+};
+
+}  // namespace pinion::worker

@@ -1,0 +1,23 @@
+/* One static program, two halves: `supervise` on the host, `init` in the container; and `runtime`,
+ * which runs an OCI runtime's command where it sees the cgroups it can handle. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common.h"
+
+int main(int count, char** arguments) {
+  if (count == 2 && strcmp(arguments[1], "init") == 0) return InitMain();
+  if (count > 2 && strcmp(arguments[1], "supervise") == 0) return SuperviseMain(count, arguments);
+  if (count > 3 && strcmp(arguments[1], "runtime") == 0) {
+    if (EnterCgroupView(arguments[2]) != 0) {
+      perror("showing the cgroups");
+      return 1;
+    }
+    execvp(arguments[3], arguments + 3);
+    perror(arguments[3]);
+    return 127;
+  }
+  fprintf(stderr, "This program belongs to pinion worker, which starts it by itself.\n");
+  return 2;
+}
