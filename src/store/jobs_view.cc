@@ -1,12 +1,11 @@
 #include "store/jobs_view.h"
 
-#include <fnmatch.h>
-
 #include <algorithm>
 #include <map>
 #include <unordered_map>
 
 #include "base/json.h"
+#include "pipeline/glob.h"
 
 namespace pinion::store {
 
@@ -147,8 +146,9 @@ void ReadGroups(Transaction& transaction, const Selection& selection, std::vecto
       const Json* patterns = group.Find("jobs");
       if (!patterns || !patterns->IsArray()) continue;
       const bool member = std::ranges::any_of(patterns->AsArray(), [&](const Json& pattern) {
-        return pattern.IsString() &&
-               fnmatch(pattern.AsString().c_str(), job.name.c_str(), 0) == 0;
+        if (!pattern.IsString()) return false;
+        const auto glob = pipeline::Glob::ForGroup(pattern.AsString());
+        return glob && glob->Matches(job.name);
       });
       if (member) job.groups.emplace_back(group.StringAt("name"));
     }

@@ -1,10 +1,9 @@
 #include <algorithm>
-#include <fnmatch.h>
-
 #include <map>
 #include <set>
 
 #include "base/json.h"
+#include "pipeline/glob.h"
 #include "store/change_kinds.h"
 #include "store/pipelines.h"
 
@@ -158,11 +157,10 @@ void SaveJobs(Transaction& transaction, PipelineId pipeline, const std::vector<N
 std::vector<std::int64_t> PassedIds(const NewJobInput& input, const Ids& jobs) {
   std::vector<std::int64_t> ids;
   for (const std::string& pattern : input.passed) {
+    const auto glob = pipeline::Glob::ForPassed(pattern);
+    if (!glob) throw Failure(ErrorKind::kInvalid, "broken pattern '" + pattern + "' in passed");
     for (const auto& [name, id] : jobs) {
-      if (fnmatch(pattern.c_str(), name.c_str(), FNM_PATHNAME) == 0 &&
-          std::ranges::find(ids, id) == ids.end()) {
-        ids.push_back(id);
-      }
+      if (glob->Matches(name) && std::ranges::find(ids, id) == ids.end()) ids.push_back(id);
     }
   }
   return ids;
