@@ -23,9 +23,9 @@ Task<std::string> ReadArtifactFile(LeafContext context, std::string path) {
                   "unknown artifact '" + name + "': no step before made it (file " + path + ")");
   }
   const Artifact found = *artifact;
-  fleet::WorkerClient& worker = context.run.services().fleet.Require(found.worker);
+  const auto worker = context.run.Worker(found.worker);
   try {
-    co_return co_await worker.ReadFile(found.volume, file, kFileBytesMax, context.stop());
+    co_return co_await worker->ReadFile(found.volume, file, kFileBytesMax, context.stop());
   } catch (const Failure& failure) {
     if (failure.error().kind != ErrorKind::kNotFound) throw;
   }
