@@ -35,8 +35,6 @@ struct EngineServices {
   BaseTypes& base_types;
   SingleFlight& gets;    ///< fetches of resources, by cache key
   SingleFlight& checks;  ///< by scope key
-  /// Saves a pipeline for a set_pipeline step; wired to the same code as the API's.
-  std::function<Task<Result<bool>>(const store::BuildRow&, Json request)> set_pipeline;
 };
 
 /// The stages of a leaf step that are announced once each, in this order.
