@@ -1,5 +1,7 @@
 #include "http/client.h"
 
+#include <thread>
+
 #include "async/signal.h"
 #include "http/test_server.h"
 
@@ -143,6 +145,23 @@ TEST_F(ClientTest, StopsAtOnceWhenAskedFromItsOwnLoop) {
     co_return false;
   };
   EXPECT_TRUE(Run(stopped(*this, *client)));
+}
+
+TEST_F(ClientTest, StopsWhenAskedFromAnotherThread) {
+  const auto client = Peer(StaySilent);
+  std::stop_source stop;
+  std::thread other;
+  const auto stopped = [](Client& c, std::stop_source& source, std::thread& thread) -> Task<bool> {
+    thread = std::thread([&source] { source.request_stop(); });
+    try {
+      co_await c.Send({}, source.get_token());
+    } catch (const Cancelled&) {
+      co_return true;
+    }
+    co_return false;
+  };
+  EXPECT_TRUE(Run(stopped(*client, stop, other)));
+  other.join();
 }
 
 TEST_F(ClientTest, NamesPeersThatCannotBeReached) {
