@@ -1,4 +1,4 @@
-#include "store/components.h"
+#include "store/components_table.h"
 
 #include <ctime>
 
@@ -23,7 +23,9 @@ std::string Rfc3339(std::optional<std::int64_t> seconds) {
 Task<Answer> SetPaused(Call& call, std::string name, bool paused) {
   auto work = [&call, name, paused](store::Transaction& t) {
     call.SignAs(t);
-    return store::SetComponentPaused(t, name, paused);
+    if (!name.empty()) return store::SetComponentPaused(t, name, paused);
+    store::SetAllComponentsPaused(t, paused);
+    return true;
   };
   const bool found = co_await call.database().Write(store::Pool::kApi, work);
   co_return EmptyAnswer(found ? 200 : 404);
@@ -37,8 +39,9 @@ struct Seen {
 
 /// A component that ticks is late when it has not run for three of its intervals and a minute.
 bool IsStale(const store::ComponentRow& component, std::int64_t now) {
-  if (component.paused || component.interval_ns == 0 || !component.last_ran) return false;
-  return now - *component.last_ran > 3 * component.interval_ns / 1'000'000'000 + 60;
+  if (component.paused || component.interval == Duration(0) || !component.last_ran) return false;
+  const auto interval = std::chrono::duration_cast<std::chrono::seconds>(component.interval);
+  return now - *component.last_ran > 3 * interval.count() + 60;
 }
 
 Json WorkersJson(const std::vector<store::WorkerRow>& workers, std::size_t& running) {
@@ -65,7 +68,7 @@ Task<Answer> GetComponents(Call& call) {
   JsonArray components;
   for (const auto& row : rows) {
     components.push_back(JsonObject{{"name", Json(row.name)},
-                                    {"interval", Json(static_cast<long long>(row.interval_ns))},
+                                    {"interval", Json(static_cast<long long>(row.interval.count()))},
                                     {"last_ran", Json(Rfc3339(row.last_ran))},
                                     {"paused", Json(row.paused)}});
   }

@@ -1,4 +1,5 @@
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <set>
@@ -17,10 +18,18 @@ struct UpstreamRoute {
   bool refuses_archived = false;
 };
 
-/// The table lies beside the project, not in it.
+/// The table lies beside the project, not in it: where PINION_UPSTREAM_FACTS says, or in a folder
+/// shared/facts/upstream beside the source tree or one of the folders that hold it.
 std::string TablePath() {
-  const char* path = std::getenv("PINION_UPSTREAM_ROUTES");
-  return path ? path : PINION_SOURCE_DIR "/../shared/facts/upstream/routes.tsv";
+  namespace fs = std::filesystem;
+  if (const char* folder = std::getenv("PINION_UPSTREAM_FACTS")) {
+    return std::string(folder) + "/routes.tsv";
+  }
+  for (fs::path at = PINION_SOURCE_DIR; at.has_relative_path(); at = at.parent_path()) {
+    const fs::path path = at.parent_path() / "shared/facts/upstream/routes.tsv";
+    if (fs::exists(path)) return path;
+  }
+  return "shared/facts/upstream/routes.tsv";
 }
 
 std::map<std::string, UpstreamRoute> ReadTable(std::ifstream& file) {
@@ -97,27 +106,152 @@ TEST(RoutesTest, HaveAHandlerOrAReason) {
   }
 }
 
+constexpr const char* kPipeline = R"(
+resources:
+- {name: p, type: mock, source: {}}
+resource_types:
+- {name: t, type: mock, source: {}}
+jobs:
+- name: p
+  plan: [{get: p}]
+)";
+
+/// A path of the route with every parameter filled in.
+std::string Concrete(std::string_view pattern, const std::string& build) {
+  std::string path;
+  for (const auto part : Split(pattern.substr(1), '/')) {
+    path += '/';
+    if (part == ":team_name") {
+      path += "main";
+    } else if (part == ":build_id") {
+      path += build;
+    } else if (part == ":build_name" || part == ":resource_config_version_id") {
+      path += "1";
+    } else if (part == ":resource_type_name") {
+      path += "t";
+    } else {
+      path += part.starts_with(":") ? "p" : std::string(part);
+    }
+  }
+  return path;
+}
+
 class PermissionTest : public ApiTest {
  protected:
-  static std::string Concrete(std::string_view pattern, const std::string& team) {
-    std::string path;
-    for (const auto part : Split(pattern.substr(1), '/')) {
-      path += '/';
-      if (part == ":team_name") {
-        path += team;
-      } else if (part == ":build_id") {
-        path += std::to_string(kBuild);
-      } else if (part.starts_with(":")) {
-        path += "p";
-      } else {
-        path += part;
-      }
-    }
-    return path;
+  void SetUp() override {
+    ApiTest::SetUp();
+    if (IsSkipped()) return;
+    ASSERT_EQ(SetPipeline("p", kPipeline).status, 201);
+    const Json build =
+        Ask(200, "POST", "/api/v1/teams/main/pipelines/p/jobs/p/builds", "test");
+    build_ = std::to_string(build.IntegerAt("id"));
+    Ask(200, "POST", "/api/v1/workers", "system",
+        R"({"name":"p","addr":"127.0.0.1:1","team":"main","platform":"linux","version":"2.5"})");
   }
-  static constexpr std::int64_t kBuild = 1;
+  int StatusFor(const Route& route, const std::string& user) {
+    return Send(std::string(route.method), Concrete(route.path, build_), user).status;
+  }
+  std::string build_;
 };
 PINION_FOR_EACH_DATABASE(PermissionTest);
+
+TEST_P(PermissionTest, DeniesThoseWithoutAToken) {
+  for (const Route& route : Routes()) {
+    if (route.permission == Permission::kOpen || route.permission == Permission::kPublic) continue;
+    EXPECT_EQ(StatusFor(route, ""), 401) << route.name;
+  }
+}
+
+TEST_P(PermissionTest, DeniesOtherTeams) {
+  for (const Route& route : Routes()) {
+    switch (route.permission) {
+      case Permission::kTeamRole:
+      case Permission::kPipelinePublic:
+      case Permission::kBuildRead:
+      case Permission::kBuildReadJob:
+      case Permission::kBuildWrite:
+      case Permission::kAdmin:
+      case Permission::kSystem:
+      case Permission::kWorkerTeam:
+        EXPECT_EQ(StatusFor(route, "other"), 403) << route.name;
+        break;
+      default:
+        break;
+    }
+  }
+}
+
+TEST_P(PermissionTest, DeniesLowerRoles) {
+  const std::pair<identity::Role, std::string> kBelow[] = {
+      {identity::Role::kPipelineOperator, "viewer"},
+      {identity::Role::kMember, "operator"},
+      {identity::Role::kOwner, "member"}};
+  int checked = 0;
+  for (const Route& route : Routes()) {
+    if (route.permission == Permission::kPublic) continue;
+    for (const auto& [minimum, user] : kBelow) {
+      if (route.minimum != minimum) continue;
+      EXPECT_EQ(StatusFor(route, user), 403) << route.name << " as " << user;
+      ++checked;
+    }
+    if (route.permission == Permission::kAdmin || route.permission == Permission::kSystem) {
+      EXPECT_EQ(StatusFor(route, "member"), 403) << route.name;
+      ++checked;
+    }
+  }
+  EXPECT_GT(checked, 40);
+}
+
+TEST_P(PermissionTest, DeniesAdminsWhereOnlyGatewaysMay) {
+  for (const Route& route : Routes()) {
+    if (route.permission != Permission::kSystem) continue;
+    EXPECT_EQ(StatusFor(route, "test"), 403) << route.name;
+    EXPECT_NE(StatusFor(route, "system"), 403) << route.name;
+  }
+}
+
+TEST_P(PermissionTest, LetsThoseInWhoMay) {
+  for (const Route& route : Routes()) {
+    // What changes nothing, with a role that is just enough.
+    if (route.method != "GET" || !route.handler || route.permission == Permission::kOpen) continue;
+    if (route.name == "BuildEvents") continue;
+    const std::string user = route.permission == Permission::kAdmin        ? "test"
+                             : route.permission == Permission::kWorkerTeam ? "system"
+                             : route.minimum == identity::Role::kMember    ? "member"
+                                                                           : "viewer";
+    const int status = StatusFor(route, user);
+    EXPECT_NE(status, 401) << route.name;
+    EXPECT_NE(status, 403) << route.name;
+    EXPECT_NE(status, 500) << route.name;
+  }
+}
+
+TEST_P(PermissionTest, ShowsPublicPipelinesToEverybody) {
+  const std::string base = "/api/v1/teams/main/pipelines/p";
+  EXPECT_EQ(Send("GET", base).status, 401);
+  Ask(200, "PUT", base + "/expose", "test");
+  EXPECT_EQ(Send("GET", base).status, 200);
+  EXPECT_EQ(Send("GET", base + "/jobs", "other").status, 200);
+  EXPECT_EQ(Send("GET", "/api/v1/builds/" + build_).status, 200);
+  // Plans and logs need a public job too.
+  EXPECT_EQ(Send("GET", "/api/v1/builds/" + build_ + "/preparation").status, 401);
+  EXPECT_EQ(Ask(200, "GET", "/api/v1/pipelines").AsArray().size(), 1U);
+  EXPECT_EQ(Ask(200, "GET", "/api/v1/jobs").AsArray().size(), 1U);
+  EXPECT_EQ(Ask(200, "GET", "/api/v1/builds").AsArray().size(), 1U);
+  EXPECT_EQ(Send("GET", base + "/config").status, 401);
+  Ask(200, "PUT", base + "/hide", "test");
+  EXPECT_TRUE(Ask(200, "GET", "/api/v1/pipelines").AsArray().empty());
+  EXPECT_TRUE(Ask(200, "GET", "/api/v1/jobs").AsArray().empty());
+  EXPECT_TRUE(Ask(200, "GET", "/api/v1/builds", "other").AsArray().empty());
+  EXPECT_EQ(Ask(200, "GET", "/api/v1/builds", "viewer").AsArray().size(), 1U);
+}
+
+TEST_P(PermissionTest, AnswersUnknownPathsAndMethods) {
+  EXPECT_EQ(Send("GET", "/api/v1/nothing").status, 404);
+  const auto wrong = Send("DELETE", "/api/v1/info");
+  EXPECT_EQ(wrong.status, 405);
+  EXPECT_EQ(wrong.headers.Get("Allow"), "GET");
+}
 
 }  // namespace
 }  // namespace pinion::api
