@@ -74,6 +74,12 @@ class Worker {
     const auto started = loop_.RunUntilDone(containers_->Start());
     if (!started) ADD_FAILURE() << started.error().message;
   }
+  /// Starts anew with that network.
+  void Use(Network& network) {
+    Shutdown();
+    network_ = &network;
+    Make();
+  }
   void Shutdown() {
     if (!containers_) return;
     loop_.RunUntilDone(containers_->Shutdown());
