@@ -92,7 +92,11 @@ class Worker {
   /// Ends every container and removes it.
   void DestroyAll() {
     for (const std::string& handle : containers_->List({})) {
-      loop_.RunUntilDone(containers_->Destroy(handle, {}));
+      try {
+        loop_.RunUntilDone(containers_->Destroy(handle, {}));
+      } catch (const Failure&) {
+        // One that could not be created is being removed already.
+      }
     }
   }
 
