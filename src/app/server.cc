@@ -98,7 +98,8 @@ Task<Result<void>> Server::Start() {
   p.tasks = std::make_unique<TaskGroup>(executor, log_, "server");
   std::error_code error;
   fs::create_directories(options_.state_dir, error);
-  fs::permissions(options_.state_dir, fs::perms::owner_all, error);
+  // Others may pass, for root inside containers is nobody here; what is secret is 0600.
+  fs::permissions(options_.state_dir, fs::perms(0711), error);
   for (const std::string& user : options_.local_users) {
     if (auto added = p.local_users.Add(user); !added) co_return added;
   }
