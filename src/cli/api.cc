@@ -3,17 +3,11 @@
 #include <ostream>
 
 #include "base/files.h"
+#include "base/text.h"
 #include "cli/errors.h"
 
 namespace pinion::cli {
 namespace {
-
-std::string ReadPem(const std::string& path) {
-  if (path.empty()) return {};
-  auto text = ReadFile(path, 1 << 20);
-  if (!text) throw CommandError(text.error().message);
-  return *text;
-}
 
 void CheckPair(const Connection& connection) {
   if (connection.client_cert_path.empty() && !connection.client_key_path.empty()) {
@@ -56,6 +50,13 @@ void Trace(std::ostream& err, const http::Response& response) {
 }
 
 }  // namespace
+
+std::string ReadPemFile(const std::string& path) {
+  if (path.empty()) return {};
+  auto text = ReadFile(path, 1 << 20);
+  if (!text) throw CommandError(text.error().message);
+  return *text;
+}
 
 std::string StatusText(int status) {
   static const std::map<int, std::string_view> kNames{{200, "OK"},
@@ -103,8 +104,8 @@ Api::Api(Context& context, Connection connection)
   options.response_timeout = std::chrono::minutes(10);
   options.body_bytes_max = 512 << 20;
   options.ca_certificates = connection_.ca_certificates;
-  options.client_certificate = ReadPem(connection_.client_cert_path);
-  options.client_key = ReadPem(connection_.client_key_path);
+  options.client_certificate = ReadPemFile(connection_.client_cert_path);
+  options.client_key = ReadPemFile(connection_.client_key_path);
   options.insecure = connection_.insecure;
   client_ = http::Client::Make(loop_.executor(), *timers_, std::move(options));
 }
@@ -119,7 +120,10 @@ http::Request Api::MakeRequest(const Call& call) const {
   if (!call.authorization.empty()) {
     request.headers.Set("Authorization", call.authorization);
   } else if (connection_.token && !connection_.token->empty()) {
-    request.headers.Set("Authorization", connection_.token->type + " " + connection_.token->value);
+    // Type names compare without case, but not everybody's parser does.
+    const bool bearer = ToLower(connection_.token->type) == "bearer";
+    request.headers.Set("Authorization", (bearer ? "Bearer" : connection_.token->type) + " " +
+                                             connection_.token->value);
   }
   if (call.body) {
     request.headers.Set("Content-Type", call.content_type);
@@ -153,9 +157,7 @@ void Api::Check(const http::Response& response) {
   if (response.status >= 200 && response.status < 300) return;
   if (response.status == 404) throw NotFoundAnswer(NotFoundText(response.body));
   if (response.status == 401) throw NotAuthorized();
-  if (response.status == 403) {
-    throw CommandError(response.body.empty() ? "forbidden" : "forbidden: " + response.body);
-  }
+  if (response.status == 403) throw Forbidden(response.body);
   throw UnexpectedAnswer(response.status, StatusText(response.status), response.body);
 }
 

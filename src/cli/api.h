@@ -80,6 +80,9 @@ class Api {
   std::unique_ptr<http::Client> client_;
 };
 
+/// The file's text, empty for an empty path. CommandError if it cannot be read.
+std::string ReadPemFile(const std::string& path);
+
 /// "404 Not Found".
 std::string StatusText(int status);
 

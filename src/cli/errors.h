@@ -28,6 +28,14 @@ class NotAuthorized : public CommandError {
   NotAuthorized() : CommandError("not authorized") {}
 };
 
+/// The server answered 403.
+class Forbidden : public CommandError {
+ public:
+  explicit Forbidden(std::string why)
+      : CommandError(why.empty() ? "forbidden" : "forbidden: " + why), reason(std::move(why)) {}
+  std::string reason;
+};
+
 /// The server answered 404.
 class NotFoundAnswer : public CommandError {
  public:

@@ -227,7 +227,7 @@ Task<int> Watch(Api& api, std::string path, EventRenderer& renderer, std::stop_t
       } else if (!MayComeBack(response.status)) {
         if (response.status == 401) throw NotAuthorized();
         if (response.status == 403) throw CommandError("forbidden");
-        throw CommandError("bad response from event stream: " + StatusText(response.status));
+        throw CommandError("bad response from event source: " + StatusText(response.status));
       } else {
         reason = StatusText(response.status);
       }

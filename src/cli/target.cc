@@ -54,7 +54,9 @@ void Target::UseTeam(const std::string& wanted) {
   if (answer.status == 404) throw CommandError("team '" + wanted + "' does not exist");
   Api::Check(answer);
   const auto json = ParseJson(answer.body);
-  team = json ? std::string(json->StringAt("name", wanted)) : wanted;
+  if (!json) throw CommandError("the team '" + wanted + "': " + json.error().message);
+  found_team_ = *json;
+  team = json->StringAt("name", wanted);
 }
 
 Connection ConnectionOf(const SavedTarget& saved) {

@@ -26,9 +26,12 @@ struct Target {
   Json Info();
   /// Acts on another team from now on, if `wanted` is not empty: it must exist.
   void UseTeam(const std::string& wanted);
+  /// The team that UseTeam() found, as the server describes it.
+  const Json& found_team() const { return found_team_; }
 
  private:
   Json info_;
+  Json found_team_;
 };
 
 /// What is saved of the target of -t. NoTarget, or CommandError for unknown ones.
