@@ -276,8 +276,7 @@ class AbortableWatch {
     }
     aborting_ = true;
     context_.err << "\naborting...\n" << std::flush;
-    // It ends before this object: at the latest when the second interrupt stops it, and the loop
-    // runs nothing after the watch.
+    // It may go on after the watch, while the loop fetches outputs: this object lives that long.
     SpawnDetached(target_.api->loop().executor(), Abort());
   }
 
@@ -348,7 +347,8 @@ int Execute(Context& context, const Command& command, const Words& words) {
               << '\n'
               << std::flush;
   if (given.background) return 0;
-  const int status = AbortableWatch(context, target, build).Run();
+  AbortableWatch watch(context, target, build);
+  const int status = watch.Run();
   FetchOutputs(context, target, build, outputs);
   return status;
 }

@@ -6,11 +6,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <condition_variable>
 #include <csignal>
+#include <mutex>
 #include <ostream>
 #include <thread>
 
-#include "archive/byte_pipe.h"
 #include "async/signal.h"
 #include "async/task_group.h"
 #include "base/encoding.h"
@@ -198,42 +199,85 @@ class RawTerminal {
   bool changed_ = false;
 };
 
-/// Reads a descriptor on a thread of its own into a pipe for the loop.
+/// Reads a descriptor on a thread of its own and hands every piece to the loop at once, as somebody
+/// may be typing.
 class InputPump {
  public:
-  explicit InputPump(int fd) : thread_([this, fd] { Run(fd); }) {}
+  InputPump(Loop& loop, int fd) : loop_(loop), thread_([this, fd] { Run(fd); }) {}
   InputPump(const InputPump&) = delete;
   InputPump& operator=(const InputPump&) = delete;
   ~InputPump() {
-    pipe_.Fail(std::make_exception_ptr(Cancelled()));
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    taken_.notify_all();
     const std::uint64_t one = 1;
     [[maybe_unused]] const ssize_t written = ::write(stop_.get(), &one, sizeof one);
     thread_.join();
   }
   /// The next bytes, nothing at the end.
-  Task<std::string> Read(std::stop_token stop) { return pipe_.Read(std::move(stop)); }
+  Task<std::string> Read(std::stop_token stop) {
+    while (arrived_->bytes.empty() && !arrived_->ended)
+      co_await arrived_->signal.Wait(stop);
+    const std::string bytes = std::exchange(arrived_->bytes, {});
+    {
+      const std::lock_guard lock(mutex_);
+      waiting_ -= std::min(waiting_, bytes.size());
+    }
+    taken_.notify_all();
+    if (read_.size() < kWaitingMax) read_ += bytes;
+    co_return bytes;
+  }
+  /// What was read so far is read once more: nobody has got it.
+  void Rewind() { arrived_->bytes.insert(0, std::exchange(read_, {})); }
 
  private:
-  void Run(int fd) {
-    std::array<char, 16384> buffer;
-    try {
-      for (;;) {
-        std::array<pollfd, 2> waiting{{{fd, POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
-        if (::poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR) break;
-        if (waiting[1].revents) return;
-        if (!waiting[0].revents) continue;
-        const ssize_t got = ::read(fd, buffer.data(), buffer.size());
-        if (got <= 0) break;
-        pipe_.sink().Write({buffer.data(), static_cast<std::size_t>(got)});
-      }
-      pipe_.CloseWrite();
-    } catch (const std::exception&) {
-      // The other end gave up.
-    }
+  static constexpr std::size_t kWaitingMax = 1 << 20;
+  /// What belongs to the loop's thread; posted work may outlive the pump.
+  struct Arrived {
+    std::string bytes;
+    bool ended = false;
+    Signal signal;
+  };
+
+  void Hand(std::string bytes) {
+    loop_.Post([arrived = arrived_, bytes = std::move(bytes)] {
+      if (bytes.empty()) arrived->ended = true;
+      arrived->bytes += bytes;
+      arrived->signal.Set();
+    });
   }
 
+  void Run(int fd) {
+    std::array<char, 16384> buffer;
+    for (;;) {
+      std::array<pollfd, 2> waiting{{{fd, POLLIN, 0}, {stop_.get(), POLLIN, 0}}};
+      if (::poll(waiting.data(), waiting.size(), -1) < 0 && errno != EINTR) break;
+      if (waiting[1].revents) return;
+      if (!waiting[0].revents) continue;
+      const ssize_t got = ::read(fd, buffer.data(), buffer.size());
+      if (got <= 0) break;
+      const auto size = static_cast<std::size_t>(got);
+      {
+        std::unique_lock lock(mutex_);
+        taken_.wait(lock, [this] { return stopping_ || waiting_ < kWaitingMax; });
+        if (stopping_) return;
+        waiting_ += size;
+      }
+      Hand({buffer.data(), size});
+    }
+    Hand("");
+  }
+
+  Loop& loop_;
+  std::shared_ptr<Arrived> arrived_ = std::make_shared<Arrived>();
+  std::string read_;  // for Rewind()
   linux::UniqueFd stop_{::eventfd(0, EFD_CLOEXEC)};
-  archive::BytePipe pipe_{1 << 16};
+  std::mutex mutex_;
+  std::condition_variable taken_;
+  std::size_t waiting_ = 0;
+  bool stopping_ = false;
   std::thread thread_;
 };
 
@@ -249,7 +293,8 @@ class Session {
       : context_(context), target_(target), input_(input) {}
 
   Outcome Run(const std::string& handle, const Json& process) {
-    const Interrupts resized(target_.api->loop(), {SIGWINCH}, [this](int) { resized_.Set(); });
+    const Interrupts resized(target_.api->loop(), {SIGWINCH},
+                             [signal = resized_](int) { signal->Set(); });
     return target_.api->Run(RunTask(handle, process));
   }
 
@@ -302,7 +347,7 @@ class Session {
 
   Task<void> SendSizes(std::stop_token stop) {
     for (;;) {
-      co_await resized_.Wait(stop);
+      co_await resized_->Wait(stop);
       if (const Json size = WindowSize(context_.in); !size.IsNull()) {
         co_await Send(JsonObject{{"tty", size}});
       }
@@ -350,7 +395,8 @@ class Session {
   InputPump& input_;
   std::unique_ptr<http::WebSocket> socket_;
   Semaphore sending_{1};
-  Signal resized_;
+  // Shared with posted work, which may outlive the session.
+  std::shared_ptr<Signal> resized_ = std::make_shared<Signal>();
 };
 
 /// Without -t, the target that has the page's server and team.
@@ -393,12 +439,13 @@ int Hijack(Context& context, const Command& command, const Words& words) {
   Outcome outcome;
   {
     const RawTerminal raw(context);
-    InputPump input(context.in);
+    InputPump input(target.api->loop(), context.in);
     outcome = Session(context, target, input).Run(handle, process);
     if (outcome.no_program && some_shell) {
       context.err << "\rCouldn't find \"bash\" on container, retrying with \"sh\"\n\r"
                   << std::flush;
       process.Set("path", "sh");
+      input.Rewind();
       outcome = Session(context, target, input).Run(handle, process);
     }
   }
