@@ -69,8 +69,8 @@ Task<Result<void>> LocalWorker::Start() {
   worker::BridgeNetworkOptions network{.dns_servers = options_.worker_dns_servers,
                                        .allow_host_access = options_.worker_allow_host_access};
   if (!options_.worker_network_pool.empty()) network.subnet = options_.worker_network_pool;
-  parts.network = std::make_unique<worker::BridgeNetwork>(
-      executor_, parts.pool, log_, *supervisor, std::move(network));
+  parts.network = std::make_unique<worker::BridgeNetwork>(executor_, parts.pool, log_, *supervisor,
+                                                          std::move(network));
   worker::ContainersOptions containers{.work_dir = work,
                                        .dns_servers = options_.worker_dns_servers};
   if (!options_.worker_runtime.empty()) containers.runtime = options_.worker_runtime;
