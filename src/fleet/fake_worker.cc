@@ -260,6 +260,10 @@ Task<void> FakeWorker::HandleVolume(http::Exchange& exchange, std::vector<std::s
     }
     co_return;
   }
+  if (parts[0] == "capabilities" && pinion_) {
+    co_await Answer(exchange, 200, R"({"registry_image":true})");
+    co_return;
+  }
   if (parts[0] != "volumes") {
     co_await Answer(exchange, 404, "");
     co_return;

@@ -124,18 +124,16 @@ Task<Capabilities> WorkerCalls::Ask(std::stop_token stop) {
   if (const auto json = ParseJson(response.body)) {
     if (const Json* pinion = json->Find("pinion")) {
       found.log_offsets = pinion->BoolAt("log_offsets");
-      found.registry_image = pinion->BoolAt("registry_image");
     }
   }
-  if (!found.registry_image) {
-    // The volume server may speak for itself; upstream's answers 404.
-    http::Request volumes;
-    volumes.target = "/ping";
-    const http::Response answer =
-        co_await Send(*baggageclaim, "asking what it can do", volumes, Repeat::kYes, stop);
-    const auto json = answer.status == 200 ? ParseJson(answer.body) : Json();
-    const Json* pinion = json ? json->Find("pinion") : nullptr;
-    if (pinion) found.registry_image = pinion->BoolAt("registry_image");
+  // The volume server speaks for itself; upstream's has no such route.
+  http::Request volumes;
+  volumes.target = "/capabilities";
+  const http::Response answer =
+      co_await Send(*baggageclaim, "asking what it can do", volumes, Repeat::kYes, stop);
+  if (answer.status == 200) {
+    const auto json = ParseJson(answer.body);
+    found.registry_image = json && json->BoolAt("registry_image");
   }
   capabilities = found;
   co_return found;

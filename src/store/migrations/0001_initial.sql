@@ -345,9 +345,12 @@ create table components (
   last_error text
 );
 
+-- A process holds the epochs from epoch to last_epoch: each take-over adds one, so that it is above all
+-- that the dead node had. Epochs are one count for all nodes (settings: lease.epoch).
 create table leases (
   node text primary key,
   epoch bigint not null,
+  last_epoch bigint not null,
   counter bigint not null,                     -- grows with each renewal
   role text not null default ''
 );
@@ -361,9 +364,9 @@ create table changes (
   object_id bigint not null,
   team_id bigint,
   data text not null default '',
-  transaction_id bigint                        -- PostgreSQL: who wrote it; rows become visible in that order, not in that of sequence
+  transaction_id bigint                        -- PostgreSQL: readers tell by it what they have seen
 );
-create index changes_transaction on changes (transaction_id) where transaction_id is not null;
+create index changes_transaction on changes (transaction_id, sequence);
 create index changes_time on changes (time);
 
 create table settings (                        -- keys made on first start, wall message
