@@ -28,21 +28,21 @@ std::string ResourceTypesFolder(const ServerOptions& options) {
   return found == candidates.end() ? "" : found->string();
 }
 
-Result<std::vector<BaseResourceType>> ReadResourceTypes(const std::string& folder) {
-  std::vector<BaseResourceType> types;
+Result<std::vector<store::WorkerResourceType>> ReadResourceTypes(const std::string& folder) {
+  std::vector<store::WorkerResourceType> types;
   std::error_code error;
   for (const fs::directory_entry& entry : fs::directory_iterator(folder, error)) {
     if (!entry.is_directory()) continue;
     const fs::path metadata = entry.path() / "resource_metadata.json";
     const auto text = ReadFile(metadata, 1 << 20);
     if (!text) return std::unexpected(text.error());
-    auto type = FromText<BaseResourceType>(*text);
+    auto type = FromText<store::WorkerResourceType>(*text);
     if (!type) return std::unexpected(std::move(type.error()).Context(metadata.string()));
     type->image = entry.path() / "rootfs.tgz";
     types.push_back(std::move(*type));
   }
   if (error) return std::unexpected(SystemError("read " + folder, error.value()));
-  std::ranges::sort(types, {}, &BaseResourceType::type);
+  std::ranges::sort(types, {}, &store::WorkerResourceType::type);
   return types;
 }
 

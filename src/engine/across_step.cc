@@ -48,17 +48,18 @@ protocol::Plan MakeSubstep(const protocol::Plan& across, const JsonArray& values
                            std::size_t index) {
   const protocol::AcrossPlan& plan = *across.across;
   const Json pattern = ValueOrThrow(ParseJson(plan.substep_template));
-  JsonObject local;
-  for (std::size_t i = 0; i < plan.vars.size(); ++i)
-    local.Set(plan.vars[i].name, values[i]);
-  const Json filled = ValueOrThrow(vars::FillInLocal(pattern, local));
+  vars::LocalVariables local;
+  for (std::size_t i = 0; i < plan.vars.size(); ++i) {
+    local.Set(plan.vars[i].name, values[i], false);
+  }
+  const Json filled = ValueOrThrow(vars::Interpolate(pattern, local));
   auto substep = ValueOrThrow(FromJson<protocol::Plan>(filled));
   std::map<std::string, std::string> ids;
+  const std::string prefix = across.id + "/" + std::to_string(index) + "/";
   protocol::ForEachPlan(substep, [&](protocol::Plan& part) {
-    const std::string id =
-        across.id + "/" + std::to_string(index) + "/" + std::to_string(ids.size());
+    std::string id = prefix + std::to_string(ids.size());
     ids[part.id] = id;
-    part.id = id;
+    part.id = std::move(id);
   });
   protocol::ForEachPlan(substep, [&](protocol::Plan& part) {
     if (!part.get || !part.get->version_from) return;

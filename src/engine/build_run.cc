@@ -99,6 +99,12 @@ Task<void> BuildRun::Conclude(std::string plan_id, Outcome outcome, Json result,
       });
 }
 
+std::shared_ptr<fleet::WorkerClient> BuildRun::Worker(const std::string& name) const {
+  auto client = services_.fleet.Client(name);
+  if (!client) throw Failure(ErrorKind::kUnavailable, "worker '" + name + "' is gone");
+  return client;
+}
+
 std::vector<std::string> BuildRun::ResourceEnv() const {
   std::vector<std::string> env;
   const auto add = [&](std::string_view name, const std::string& value) {

@@ -2,6 +2,7 @@
 #include "engine/resource_caches.h"
 #include "engine/resource_script.h"
 #include "protocol/events.h"
+#include "store/resources.h"
 #include "store/scopes.h"
 #include "store/versions.h"
 

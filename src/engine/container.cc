@@ -92,7 +92,8 @@ Task<Container> FindOrCreateContainer(BuildRun& run, ContainerRequest request,
   Container container{.handle = request.handle.empty()
                                     ? ContainerHandle(run.build().id, request.plan_id)
                                     : request.handle};
-  container.worker = co_await ChooseWorker(run, request, container.handle, stop);
+  container.placement = co_await ChooseWorker(run, request, container.handle, stop);
+  container.worker = &container.placement->worker();
   const std::string worker = container.worker->name();
   run.EmitOnce(request.plan_id, Stage::kSelectedWorker,
                protocol::SelectedWorkerEvent({.id = request.plan_id}, run.now(), worker));

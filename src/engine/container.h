@@ -2,10 +2,12 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "engine/build_run.h"
+#include "fleet/registry.h"
 #include "fleet/worker_client.h"
 
 namespace pinion::engine {
@@ -45,8 +47,10 @@ struct ContainerRequest {
   std::vector<Cache> caches;
 };
 
+/// A container on its worker. As long as a copy lives, the worker's load counts it.
 struct Container {
-  fleet::WorkerClient* worker = nullptr;
+  std::shared_ptr<fleet::Placement> placement;
+  fleet::WorkerClient* worker = nullptr;  ///< of the placement
   std::string handle;
   std::map<std::string, std::string> volumes;  ///< mount path to volume handle
   std::string image_user;
@@ -60,6 +64,21 @@ std::string ContainerHandle(BuildId build, const std::string& plan_id);
 /// container that a former life of this process made. Inputs from other workers are streamed over.
 Task<Container> FindOrCreateContainer(BuildRun& run, ContainerRequest request,
                                       std::stop_token stop);
+
+/// Base resource types as volumes on workers: imported once per worker and version.
+class BaseTypes {
+ public:
+  /// Handle of the volume to copy; kUnavailable if the worker does not bring the type.
+  Task<std::string> Import(BuildRun& run, fleet::WorkerClient& worker, std::string type,
+                           std::stop_token stop);
+  /// The worker turned out not to have it any more.
+  void Forget(const std::string& worker, const std::string& handle) {
+    imported_.erase({worker, handle});
+  }
+
+ private:
+  std::set<std::pair<std::string, std::string>> imported_;
+};
 
 /// What an image says about itself (metadata.json beside its rootfs).
 struct ImageMetadata {

@@ -33,8 +33,8 @@ struct Fetched {
 };
 
 /// Runs `in` in a container and keeps its volume as the worker's cache.
-Task<Fetched> Fetch(LeafContext context, const protocol::GetPlan& plan, CacheKey key,
-                    Json request) {
+Task<Fetched> Fetch(LeafContext context, CacheKey key, protocol::Version version, Json request) {
+  const protocol::GetPlan& plan = *context.plan.get;
   BuildRun& run = context.run;
   ContainerRequest wanted{.plan_id = context.plan.id,
                           .step_name = plan.name,

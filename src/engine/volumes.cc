@@ -30,11 +30,14 @@ Json Empty() {
 }
 
 /// The artifact's volume on the container's worker: its own, or a copy streamed over from another.
-Task<std::string> Local(BuildRun& run, const Artifact& artifact, const Container& container,
-                        std::string copy_handle, std::stop_token stop) {
+Task<std::string> Local(BuildRun& run, Artifact artifact, const Container& container,
+                        std::string copy_handle, bool privileged, std::stop_token stop) {
   if (artifact.worker == container.worker->name()) co_return artifact.volume;
-  fleet::WorkerClient& source = run.services().fleet.Require(artifact.worker);
-  co_await fleet::StreamVolume(source, artifact.volume, *container.worker, copy_handle, stop);
+  const auto source = run.Worker(artifact.worker);
+  VolumeRequest copy{.handle = copy_handle, .strategy = Empty(), .privileged = privileged};
+  co_await container.worker->CreateVolume(std::move(copy), stop);
+  co_await fleet::CopyVolume({.worker = source.get(), .handle = artifact.volume},
+                             {.worker = container.worker, .handle = copy_handle}, "zstd", stop);
   co_return copy_handle;
 }
 
@@ -57,21 +60,27 @@ Task<protocol::garden::BindMount> Make(const Container& container, Wanted wanted
 
 }  // namespace
 
-Task<fleet::WorkerClient*> ChooseWorker(BuildRun& run, const ContainerRequest& request,
-                                        const std::string& handle, std::stop_token stop) {
+Task<std::shared_ptr<fleet::Placement>> ChooseWorker(BuildRun& run, const ContainerRequest& request,
+                                                     const std::string& handle,
+                                                     std::stop_token stop) {
   fleet::PlacementRequest wanted{.platform = request.platform,
                                  .tags = request.tags,
                                  .team = run.build().team,
-                                 .resource_type = request.base_type,
-                                 .container = handle};
-  if (request.artifact) wanted.preferred.push_back(request.artifact->worker);
+                                 .resource_type = request.base_type};
+  if (request.artifact) ++wanted.local_volumes[request.artifact->worker];
   for (const ContainerRequest::Mount& input : request.inputs) {
-    wanted.preferred.push_back(input.artifact.worker);
+    ++wanted.local_volumes[input.artifact.worker];
   }
-  wanted.on_waiting = [&run, id = request.plan_id] {
+  const auto known = co_await run.services().database.Read(
+      store::Pool::kEngine, [handle](store::Transaction& transaction) {
+        return store::FindContainer(transaction, handle);
+      });
+  if (known) wanted.worker_name = known->worker_name;
+  const std::function<void()> on_wait = [&run, id = request.plan_id] {
     run.Emit(protocol::WaitingForWorkerEvent({.id = id}, run.now()));
   };
-  co_return co_await run.services().fleet.Choose(std::move(wanted), stop);
+  co_return std::make_shared<fleet::Placement>(
+      co_await run.services().fleet.Choose(std::move(wanted), on_wait, stop));
 }
 
 std::vector<store::VolumeRow> PlanVolumes(BuildRun& run, const ContainerRequest& request,
@@ -116,9 +125,10 @@ Task<Rootfs> MakeRootfs(BuildRun& run, const ContainerRequest& request, const Co
   }
   std::string image;
   std::string below;
+  bool privileged = request.privileged;
   if (request.artifact) {
-    image =
-        co_await Local(run, *request.artifact, container, HandleOf(container, "image", 0), stop);
+    image = co_await Local(run, *request.artifact, container, HandleOf(container, "image", 0),
+                           privileged, stop);
     ImageMetadata metadata =
         co_await run.services().image_metadata.Get(*container.worker, image, stop);
     rootfs.env = std::move(metadata.env);
@@ -126,14 +136,52 @@ Task<Rootfs> MakeRootfs(BuildRun& run, const ContainerRequest& request, const Co
     below = "/rootfs";
   } else {
     image =
-        co_await run.services().fleet.ImportBaseType(*container.worker, request.base_type, stop);
+        co_await run.services().base_types.Import(run, *container.worker, request.base_type, stop);
   }
   VolumeRequest copy{.handle = HandleOf(container, "rootfs", 0),
                      .strategy = CopyOf(image),
-                     .privileged = request.privileged};
-  const Volume volume = co_await container.worker->CreateVolume(std::move(copy), stop);
-  rootfs.uri = "raw://" + volume.path + below;
+                     .privileged = privileged};
+  std::optional<Volume> volume;
+  try {
+    volume = co_await container.worker->CreateVolume(copy, stop);
+  } catch (const Failure& failure) {
+    if (request.base_type.empty() || failure.error().kind == ErrorKind::kUnavailable) throw;
+  }
+  if (!volume) {
+    // A worker that was wiped has lost its imports.
+    run.services().base_types.Forget(container.worker->name(), image);
+    co_await run.services().base_types.Import(run, *container.worker, request.base_type, stop);
+    volume = co_await container.worker->CreateVolume(copy, stop);
+  }
+  rootfs.uri = "raw://" + volume->path + below;
   co_return rootfs;
+}
+
+Task<std::string> BaseTypes::Import(BuildRun& run, fleet::WorkerClient& worker, std::string type,
+                                    std::stop_token stop) {
+  const store::WorkerResourceType* base = run.services().fleet.BaseType(worker.name(), type);
+  if (!base) {
+    throw Failure(ErrorKind::kUnavailable,
+                  "worker '" + worker.name() + "' has no resource type '" + type + "'");
+  }
+  const std::string handle = "type-" + type + "-" + base->version;
+  const std::string image = base->image;
+  const std::pair<std::string, std::string> key(worker.name(), handle);
+  if (imported_.contains(key)) co_return handle;
+  store::VolumeRow row{.handle = handle,
+                       .worker_name = worker.name(),
+                       .type = std::string(store::volume_types::kResourceType)};
+  co_await run.services().database.Write(store::Pool::kEngine,
+                                         [row](store::Transaction& transaction) {
+                                           store::CreateVolume(transaction, row);
+                                           store::SetVolumeCreated(transaction, row.handle);
+                                         });
+  VolumeRequest import{
+      .handle = handle,
+      .strategy = JsonObject{{"type", "import"}, {"path", image}, {"follow_symlinks", false}}};
+  co_await worker.CreateVolume(std::move(import), stop);
+  imported_.insert(key);
+  co_return handle;
 }
 
 Task<std::vector<protocol::garden::BindMount>> MakeVolumes(BuildRun& run,
@@ -142,8 +190,9 @@ Task<std::vector<protocol::garden::BindMount>> MakeVolumes(BuildRun& run,
                                                            std::stop_token stop) {
   std::vector<Wanted> wanted;
   for (std::size_t i = 0; i < request.inputs.size(); ++i) {
-    const std::string image = co_await Local(run, request.inputs[i].artifact, container,
-                                             HandleOf(container, "streamed", i), stop);
+    const std::string image =
+        co_await Local(run, request.inputs[i].artifact, container,
+                       HandleOf(container, "streamed", i), request.privileged, stop);
     const std::string& path = request.inputs[i].path;
     wanted.push_back({path, container.volumes.at(path), CopyOf(image)});
   }

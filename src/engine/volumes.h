@@ -12,8 +12,9 @@ namespace pinion::engine {
 
 /// The worker for the container: where it is already, else one that fits, preferably with the
 /// inputs. While none fits, waiting-for-worker is announced and the call waits.
-Task<fleet::WorkerClient*> ChooseWorker(BuildRun& run, const ContainerRequest& request,
-                                        const std::string& handle, std::stop_token stop);
+Task<std::shared_ptr<fleet::Placement>> ChooseWorker(BuildRun& run, const ContainerRequest& request,
+                                                     const std::string& handle,
+                                                     std::stop_token stop);
 
 /// Rows of all volumes that the container will have; fills container.volumes.
 std::vector<store::VolumeRow> PlanVolumes(BuildRun& run, const ContainerRequest& request,

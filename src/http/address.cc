@@ -113,16 +113,8 @@ Result<Listening> ListenTcp(const Address& address) {
   return Listening{.descriptor = listener.Release(), .port = bound.port()};
 }
 
-Task<std::unique_ptr<Socket>> ConnectTo(Executor executor, Timers& timers, const sockaddr* address,
-                                        std::size_t length, int family, std::stop_token stop) {
-  Descriptor descriptor(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (descriptor.get() < 0) throw Failure(SystemError("socket", errno));
-  if (family != AF_UNIX) SetTcpOptions(descriptor.get());
-  if (connect(descriptor.get(), address, static_cast<socklen_t>(length)) == 0) {
-    co_return MakeSocket(executor, timers, descriptor.Release());
-  }
-  // A Unix socket whose backlog is full answers EAGAIN; waiting for it would need a timer.
-  if (errno != EINPROGRESS) throw Failure(SystemError("connect", errno));
+Task<std::unique_ptr<Socket>> FinishConnecting(Executor executor, Timers& timers,
+                                               Descriptor& descriptor, std::stop_token stop) {
   Readiness readiness(executor, descriptor.Release());
   co_await readiness.WaitWritable(stop);
   int cause = 0;
@@ -130,6 +122,21 @@ Task<std::unique_ptr<Socket>> ConnectTo(Executor executor, Timers& timers, const
   getsockopt(readiness.descriptor(), SOL_SOCKET, SO_ERROR, &cause, &size);
   if (cause != 0) throw Failure(SystemError("connect", cause));
   co_return MakeSocket(executor, timers, readiness.Release());
+}
+
+Task<std::unique_ptr<Socket>> ConnectTo(Executor executor, Timers& timers, const sockaddr* address,
+                                        std::size_t length, int family, std::stop_token stop) {
+  Descriptor descriptor(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (descriptor.get() < 0) throw Failure(SystemError("socket", errno));
+  if (family != AF_UNIX) SetTcpOptions(descriptor.get());
+  while (connect(descriptor.get(), address, static_cast<socklen_t>(length)) != 0) {
+    if (errno == EINPROGRESS)
+      co_return co_await FinishConnecting(executor, timers, descriptor, stop);
+    if (errno != EAGAIN) throw Failure(SystemError("connect", errno));
+    // A Unix socket whose backlog is full; the kernel does not tell when there is room.
+    co_await timers.Sleep(std::chrono::milliseconds(2), stop);
+  }
+  co_return MakeSocket(executor, timers, descriptor.Release());
 }
 
 using Resolver = boost::asio::ip::tcp::resolver;

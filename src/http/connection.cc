@@ -105,6 +105,7 @@ Task<bool> Connection::ReadRequestHead() {
     }
   }
   first_ = false;
+  if (reader_.HeadIsHere()) co_return true;
   Deadline slow(shared_.timers, shared_.options.header_timeout, closing_.get_token());
   try {
     const bool complete = co_await reader_.ReadHead(slow.token());

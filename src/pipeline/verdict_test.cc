@@ -148,15 +148,40 @@ Outcome RunProgram(const std::string& command) {
   return run;
 }
 
+fs::path UpstreamsClient() {
+  const char* given = std::getenv("PINION_UPSTREAM");
+  const char* home = std::getenv("HOME");
+  return (given ? fs::path(given) : fs::path(home ? home : "/") / ".cache/pinion/upstream/bin") /
+         "fly";
+}
+
+std::string UpstreamsWord(const std::string& arguments) {
+  const Outcome run =
+      RunProgram("'" + UpstreamsClient().string() + "' validate-pipeline " + arguments);
+  if (run.status != 0) return "invalid";
+  return run.output.find("WARNING") == std::string::npos ? "valid" : "valid with warning";
+}
+
+TEST(VerdictTest, UpstreamsClientJudgesTheSameCasesTheSameWay) {
+  if (!fs::exists(UpstreamsClient())) {
+    GTEST_SKIP() << "no client of upstream at " << UpstreamsClient();
+  }
+  const TemporaryFolder folder;
+  const fs::path file = folder.path() / "pipeline.yml";
+  for (const Case& it : OwnCases()) {
+    SCOPED_TRACE(it.name + "\n" + it.yaml);
+    ASSERT_TRUE(WriteFile(file, it.yaml));
+    EXPECT_EQ(UpstreamsWord("-c '" + file.string() + "'"), it.client);
+    EXPECT_EQ(UpstreamsWord("--strict -c '" + file.string() + "'"), it.strict);
+  }
+}
+
 class RealPipelineTest : public ::testing::Test {
  protected:
   void SetUp() override {
     folder_ = Beside("PINION_PIPELINES", "pipelines");
     if (!fs::exists(folder_)) GTEST_SKIP() << "no real pipelines at " << folder_;
-    const char* given = std::getenv("PINION_UPSTREAM");
-    const char* home = std::getenv("HOME");
-    fly_ = (given ? fs::path(given) : fs::path(home ? home : "/") / ".cache/pinion/upstream/bin") /
-           "fly";
+    fly_ = UpstreamsClient();
   }
 
   template <class Check>
@@ -178,17 +203,9 @@ class RealPipelineTest : public ::testing::Test {
 TEST_F(RealPipelineTest, VerdictsAreThoseOfUpstreamsClient) {
   if (!fs::exists(fly_)) GTEST_SKIP() << "no client of upstream at " << fly_;
   ForEachPipeline([&](const fs::path& path, const std::string& yaml) {
-    const Outcome run =
-        RunProgram("'" + fly_.string() + "' validate-pipeline -c '" + path.string() + "'");
-    const bool warned = run.output.find("DEPRECATION WARNING") != std::string::npos ||
-                        run.output.find("invalid identifier") != std::string::npos ||
-                        run.output.find("WARNING") != std::string::npos;
-    const std::string expected = run.status != 0 ? "invalid"
-                                 : warned        ? "valid with warning"
-                                                 : "valid";
+    const std::string expected = UpstreamsWord("-c '" + path.string() + "'");
     const Verdict ours = Judge(yaml, kClientRules);
-    EXPECT_EQ(ClientWord(ours, false), expected)
-        << "ours: " << ours.text << "\nupstream: " << run.output;
+    EXPECT_EQ(ClientWord(ours, false), expected) << ours.text;
   });
 }
 
@@ -202,6 +219,29 @@ TEST_F(RealPipelineTest, TheNormalFormIsThatOfUpstreamsClient) {
         << run.output << (ours ? "" : ours.error().message);
     if (ours && run.status == 0) EXPECT_EQ(*ours, run.output);
   });
+}
+
+TEST_F(RealPipelineTest, TheNormalFormOfTheRecordedCasesIsThatOfUpstreamsClient) {
+  const fs::path facts = Beside("PINION_FACTS", "facts") / "upstream" / "pipeline-verdicts.tsv";
+  if (!fs::exists(fly_) || !fs::exists(facts)) GTEST_SKIP() << "no client, or no recorded verdicts";
+  const TemporaryFolder folder;
+  const fs::path file = folder.path() / "pipeline.yml";
+  const auto text = ValueOrThrow(ReadFile(facts));
+  for (const std::string_view line : Split(text, '\n')) {
+    const auto cells = Split(line, '\t');
+    if (cells.size() < 7 || cells[0] == "id") continue;
+    const std::string yaml = Unescape(cells[2]);
+    SCOPED_TRACE(std::string(cells[0]) + "\n" + yaml);
+    ASSERT_TRUE(WriteFile(file, yaml));
+    const Outcome run =
+        RunProgram("'" + fly_.string() + "' format-pipeline -c '" + file.string() + "'");
+    const auto ours = FormatPipeline(yaml);
+    EXPECT_EQ(ours.has_value(), run.status == 0)
+        << run.output << (ours ? "" : ours.error().message);
+    // An empty plan and an interval that is empty text are spelled like absent ones.
+    if (cells[0] == "job-empty-plan" || cells[0] == "check-every-empty") continue;
+    if (ours && run.status == 0) EXPECT_EQ(*ours, run.output);
+  }
 }
 
 TEST_F(RealPipelineTest, TheNormalFormReadsBackToItself) {

@@ -5,6 +5,7 @@
 
 #include "protocol/plan.h"
 #include "store/change_kinds.h"
+#include "store/leases.h"
 
 namespace pinion::store {
 namespace {
@@ -20,11 +21,7 @@ void LockJob(Transaction& transaction, JobId job) {
 }
 
 void GuardOwner(Transaction& transaction, const Owner& owner) {
-  const auto row = transaction.QueryOne(
-      transaction.Pick("select epoch from leases where node = $1",
-                       "select epoch from leases where node = $1 for share"),
-      {owner.node});
-  if (row && row->Integer(0) == owner.epoch) return;
+  if (HoldsLease(transaction, owner.node, owner.epoch)) return;
   throw Failure(ErrorKind::kConflict, "node " + owner.node + " no longer holds lease " +
                                           std::to_string(owner.epoch) +
                                           ": another process has taken over its builds");
@@ -130,7 +127,7 @@ void WriteSucceededVersions(Transaction& transaction, BuildId build, const Place
     }
   };
   write(transaction.Query("select resource_id, version_id from build_outputs where build_id = $1 "
-                          "order by resource_id, version_id desc",
+                          "order by resource_id, position",
                           {build}));
   write(transaction.Query(
       "select resource_id, version_id from build_inputs where build_id = $1 order by name", {build}));
@@ -379,8 +376,8 @@ void SaveBuildInput(Transaction& transaction, BuildId build, std::string_view na
 void SaveBuildOutput(Transaction& transaction, BuildId build, std::string_view name,
                      ResourceId resource, VersionId version) {
   transaction.Execute(
-      "insert into build_outputs (build_id, name, resource_id, version_id) values ($1, $2, $3, $4) on "
-      "conflict do nothing",
+      "insert into build_outputs (build_id, name, resource_id, version_id, position) values ($1, $2, "
+      "$3, $4, (select count(*) from build_outputs where build_id = $1)) on conflict do nothing",
       {build, name, resource, version});
 }
 

@@ -30,7 +30,8 @@ class BuildsTest : public DatabaseTest {
       team_ = AddTeam(t);
       pipeline_ = AddPipeline(t, team_);
       job_ = AddJob(t, pipeline_, "build");
-      t.Execute("insert into leases (node, epoch, counter) values ('a', 7, 0), ('b', 1, 0)");
+      t.Execute(
+          "insert into leases (node, epoch, last_epoch, counter) values ('a', 7, 7, 0), ('b', 1, 1, 0)");
     });
   }
 
@@ -118,7 +119,7 @@ TEST_P(BuildsTest, AnOldOwnerWritesNothing) {
   const BuildId build = Create();
   EXPECT_THROW(Start(build, Owner{"a", 6}), Failure);
   EXPECT_TRUE(Start(build, Owner{"a", 7}));
-  Write([](Transaction& t) { t.Execute("update leases set epoch = 8 where node = 'a'"); });
+  Write([](Transaction& t) { t.Execute("update leases set epoch = 8, last_epoch = 8 where node = 'a'"); });
   EXPECT_THROW(Finish(build, BuildStatus::kSucceeded, Owner{"a", 7}), Failure);
   EXPECT_THROW(
       Write([&](Transaction& t) { SaveStep(t, build, {"a", 7}, {"p", 1, "started", {}}); }), Failure);

@@ -18,7 +18,8 @@ TEST_P(ComponentsTableTest, RegisteringAgainKeepsPausedAndLastRun) {
     RegisterComponent(t, "api", "api", 0s);
     EXPECT_TRUE(SetComponentPaused(t, "scanner", true));
     EXPECT_FALSE(SetComponentPaused(t, "scaner", true));
-    RecordComponentRun(t, "scanner", 1234, 1500us, "no worker");
+    RecordComponentRuns(t, {});
+    RecordComponentRuns(t, {{"scanner", 1234, 1500us, "no worker"}, {"unknown", 1, 1us, {}}});
     RegisterComponent(t, "scanner", "web", 2min);
   });
   const auto row = Read([](Transaction& t) { return FindComponent(t, "scanner"); });
@@ -31,7 +32,7 @@ TEST_P(ComponentsTableTest, RegisteringAgainKeepsPausedAndLastRun) {
   EXPECT_EQ(row->last_error, "no worker");
   Write([](Transaction& t) {
     SetAllComponentsPaused(t, true);
-    RecordComponentRun(t, "scanner", 1235, 1s, std::nullopt);
+    RecordComponentRuns(t, {{"scanner", 1235, 1s, std::nullopt}});
     EXPECT_TRUE(t.has_changes());
   });
   const auto rows = Read([](Transaction& t) { return ListComponents(t); });
@@ -40,6 +41,19 @@ TEST_P(ComponentsTableTest, RegisteringAgainKeepsPausedAndLastRun) {
   EXPECT_TRUE(rows[0].paused);
   EXPECT_FALSE(rows[0].last_ran);
   EXPECT_EQ(rows[1].last_error, std::nullopt);
+}
+
+TEST_P(ComponentsTableTest, OneNodeClaimsEachInterval) {
+  Write([](Transaction& t) {
+    RegisterComponent(t, "collector", "backend", 1min);
+    EXPECT_TRUE(ClaimComponentRun(t, "collector", 1min));
+    EXPECT_FALSE(ClaimComponentRun(t, "collector", 1min));
+    t.Execute("update components set last_ran = last_ran - 60");
+    EXPECT_TRUE(ClaimComponentRun(t, "collector", 1min));
+    // A clock that was wrong once must not stop it for years.
+    t.Execute("update components set last_ran = last_ran + 1000000");
+    EXPECT_TRUE(ClaimComponentRun(t, "collector", 1min));
+  });
 }
 
 }  // namespace

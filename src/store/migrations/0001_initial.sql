@@ -199,6 +199,7 @@ create table build_outputs (
   name text not null,
   resource_id bigint not null references resources (id) on delete cascade,
   version_id bigint not null references versions (id) on delete cascade,
+  position bigint not null,                    -- in the order in which they were put
   primary key (build_id, name, version_id)
 );
 create index build_outputs_version on build_outputs (version_id, resource_id);

@@ -16,6 +16,10 @@ using protocol::garden::ProcessSpec;
 /// Ended processes that are remembered per container: checks run in one container again and again.
 constexpr std::size_t kEndedProcessesMax = 16;
 
+/// Disk space of output is freed in whole units, and not for a trifle.
+constexpr std::int64_t kDiscardUnit = 64 << 10;
+constexpr std::int64_t kDiscardBytesMin = 1 << 20;
+
 }  // namespace
 
 Container::Container(ContainerServices& services, ContainerSpec spec)
@@ -169,16 +173,23 @@ void Container::Delivered(ContainerProcess& process, OutputStream stream, std::i
   if (link_) link_->TrySend(message);
 }
 
-void Container::Acknowledge(ContainerProcess& process, std::int64_t stdout_offset,
-                            std::int64_t stderr_offset) {
-  PinionMessage message{};
-  message.kind = kPinionAcknowledged;
-  message.process = process.number;
-  message.a = std::min(stdout_offset, process.size[0]);
-  message.b = std::min(stderr_offset, process.size[1]);
-  process.delivered[0] = std::max(process.delivered[0], message.a);
-  process.delivered[1] = std::max(process.delivered[1], message.b);
-  if (link_ && !process.end) link_->TrySend(message);
+void Container::Acknowledge(std::shared_ptr<ContainerProcess> process,
+                            std::array<std::int64_t, 2> offsets) {
+  for (const OutputStream stream : {OutputStream::kStdout, OutputStream::kStderr}) {
+    const auto index = static_cast<std::size_t>(stream);
+    Delivered(*process, stream, std::min(offsets[index], process->size[index]));
+    const std::int64_t from = process->discarded[index];
+    const std::int64_t to = std::min(offsets[index], process->size[index]) & ~(kDiscardUnit - 1);
+    if (to - from < kDiscardBytesMin) continue;
+    process->discarded[index] = to;
+    services_.tasks.Spawn(Discard(process, stream, from, to));
+  }
+}
+
+Task<void> Container::Discard(std::shared_ptr<ContainerProcess> process, OutputStream stream,
+                              std::int64_t from, std::int64_t to) {
+  co_await services_.pool.Run(
+      [process, stream, from, to] { DiscardOutput(process->folder, stream, from, to); });
 }
 
 // --- State --------------------------------------------------------------------------------------------

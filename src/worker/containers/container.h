@@ -66,6 +66,8 @@ class Container : public std::enable_shared_from_this<Container> {
 
   /// Ends all processes: TERM and, after the grace time, KILL; or KILL at once. The container stays.
   Task<void> Stop(bool kill, std::stop_token stop);
+  /// Sends TERM, or KILL, to one process.
+  Task<void> Signal(std::shared_ptr<ContainerProcess> process, bool kill, std::stop_token stop);
   /// Kills everything and removes every trace. Safe to call again after a failure.
   Task<void> Destroy();
 
@@ -83,8 +85,8 @@ class Container : public std::enable_shared_from_this<Container> {
   /// A reader has got the output up to there: lets the process run ahead further.
   void Delivered(ContainerProcess& process, OutputStream stream, std::int64_t offset);
   /// Nobody will read below these offsets again: frees their disk space.
-  void Acknowledge(ContainerProcess& process, std::int64_t stdout_offset,
-                   std::int64_t stderr_offset);
+  void Acknowledge(std::shared_ptr<ContainerProcess> process,
+                   std::array<std::int64_t, 2> offsets);
 
  private:
   Task<void> Start();
@@ -99,6 +101,8 @@ class Container : public std::enable_shared_from_this<Container> {
                   std::stop_token stop);
   Task<std::shared_ptr<ContainerProcess>> StartProcess(protocol::garden::ProcessSpec spec,
                                                        std::stop_token stop);
+  Task<void> Discard(std::shared_ptr<ContainerProcess> process, OutputStream stream,
+                     std::int64_t from, std::int64_t to);
   void ForgetOldProcesses();
   Task<void> SaveState();
   bool AnyRunning() const;

@@ -266,6 +266,12 @@ Task<void> Container::Stop(bool kill, std::stop_token stop) {
   while (AnyRunning()) co_await changed_.Wait(stop);
 }
 
+Task<void> Container::Signal(std::shared_ptr<ContainerProcess> process, bool kill,
+                             std::stop_token stop) {
+  if (process->end) co_return;
+  co_await Tell(kPinionSignal, process->number, kill ? SIGKILL : SIGTERM, 0, std::move(stop));
+}
+
 Task<void> Container::Destroy() {
   const std::stop_token stop = services_.tasks.stop_token();
   if (link_) {

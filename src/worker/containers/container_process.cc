@@ -12,6 +12,7 @@ Result<std::string> ReadOutput(const std::filesystem::path& folder, OutputStream
   const auto path = folder / (stream == OutputStream::kStdout ? "stdout" : "stderr");
   const linux::UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file) return std::unexpected(SystemError("open " + path.string(), errno));
+  // Discarded bytes read as zeros; the first that are there come instead.
   const off_t data = ::lseek(file.get(), offset, SEEK_DATA);
   if (data > offset) offset = data;
   std::string bytes(limit, '\0');
@@ -19,6 +20,14 @@ Result<std::string> ReadOutput(const std::filesystem::path& folder, OutputStream
   if (count < 0) return std::unexpected(SystemError("read " + path.string(), errno));
   bytes.resize(static_cast<std::size_t>(count));
   return bytes;
+}
+
+void DiscardOutput(const std::filesystem::path& folder, OutputStream stream, std::int64_t from,
+                   std::int64_t to) {
+  const auto path = folder / (stream == OutputStream::kStdout ? "stdout" : "stderr");
+  const linux::UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  // Where the file system cannot do it, the bytes just stay until the container goes.
+  if (file) ::fallocate(file.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, from, to - from);
 }
 
 }  // namespace pinion::worker

@@ -30,6 +30,7 @@ struct ContainerProcess {
   std::array<std::int64_t, 2> size{};       ///< bytes in the log files
   std::array<std::int64_t, 2> delivered{};  ///< bytes that have reached some reader
   std::array<std::int64_t, 2> told{};       ///< what the supervisor knows of `delivered`
+  std::array<std::int64_t, 2> discarded{};  ///< bytes whose disk space was freed
   /// Where input goes; only while somebody gives input. Closing it alone does not end the input.
   std::shared_ptr<linux::WatchedFd> input;
   bool input_answered = false;
@@ -42,5 +43,9 @@ struct ContainerProcess {
 /// the bytes were acknowledged, `offset` moves on to the first bytes that are there. Blocks.
 Result<std::string> ReadOutput(const std::filesystem::path& folder, OutputStream stream,
                                std::int64_t& offset, std::size_t limit);
+
+/// Frees the disk space of a log file's bytes in that range; offsets stay what they are. Blocks.
+void DiscardOutput(const std::filesystem::path& folder, OutputStream stream, std::int64_t from,
+                   std::int64_t to);
 
 }  // namespace pinion::worker

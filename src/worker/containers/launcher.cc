@@ -1,6 +1,5 @@
 #include "worker/containers/launcher.h"
 
-#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -8,16 +7,15 @@
 
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 
 #include "base/encoding.h"
 #include "base/files.h"
 #include "linux/files.h"
 #include "linux/process.h"
 #include "worker/containers/seccomp.h"
+#include "worker/containers/supervisor_program.h"
 #include "worker/supervisor/protocol.h"
-
-extern "C" const unsigned char pinion_supervisor_begin[];
-extern "C" const unsigned char pinion_supervisor_end[];
 
 namespace pinion::worker {
 namespace {
@@ -26,16 +24,6 @@ namespace fs = std::filesystem;
 using std::chrono::seconds;
 
 constexpr std::string_view kCgroupRoot = "pinion";
-
-Result<void> MakeFolder(const fs::path& path, unsigned mode) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error) return std::unexpected(SystemError("make folder " + path.string(), error.value()));
-  if (::chmod(path.c_str(), mode) != 0) {
-    return std::unexpected(SystemError("chmod " + path.string(), errno));
-  }
-  return {};
-}
 
 /// Root inside a container is nobody here, and must pass every folder on the way to its mounts.
 Result<void> CheckPassable(const fs::path& path) {
@@ -78,6 +66,8 @@ std::string Launcher::Hierarchies() const {
 }
 
 Result<void> Launcher::Prepare() {
+  // Input is written to pipes whose readers may be gone.
+  ::signal(SIGPIPE, SIG_IGN);
   if (::geteuid() != 0) {
     return Fail(ErrorKind::kUnavailable, "containers need root: start this as root (sudo)");
   }
@@ -91,22 +81,14 @@ Result<void> Launcher::Prepare() {
     if (!compiled) return std::unexpected(std::move(compiled).error());
     compiled_seccomp_ = std::move(*compiled);
   }
-  for (const char* name : {"", "containers", "run"}) {
-    if (auto made = MakeFolder(options_.work_dir / name, 0711); !made) return made;
+  auto supervisor = InstallSupervisor(options_.work_dir);
+  if (!supervisor) return std::unexpected(std::move(supervisor).error());
+  supervisor_ = std::move(*supervisor);
+  for (const fs::path& folder : {options_.work_dir / "containers", RuntimeRoot()}) {
+    if (auto made = MakePassableFolder(folder); !made) return made;
   }
-  if (auto made = MakeFolder(RuntimeRoot(), 0711); !made) return made;
   if (auto passable = CheckPassable(options_.work_dir); !passable) return passable;
 
-  // A program that runs cannot be written to, and older ones may still run: a name per content.
-  const std::string_view program(reinterpret_cast<const char*>(pinion_supervisor_begin),
-                                 static_cast<std::size_t>(pinion_supervisor_end -
-                                                          pinion_supervisor_begin));
-  supervisor_ =
-      options_.work_dir / "run" / ("supervisor-" + ToHex(Sha256(program)).substr(0, 16));
-  if (!fs::exists(supervisor_)) {
-    if (auto written = linux::ReplaceFile(supervisor_, program, 0755); !written) return written;
-    ::chmod(supervisor_.c_str(), 0755);
-  }
   std::error_code error;
   const std::string folder = fs::weakly_canonical(options_.work_dir, error).string();
   cgroup_parent_ = std::string(kCgroupRoot) + "/" + ToHex(Sha256(folder)).substr(0, 8);

@@ -74,6 +74,12 @@ class Worker {
     const auto started = loop_.RunUntilDone(containers_->Start());
     if (!started) ADD_FAILURE() << started.error().message;
   }
+  /// Starts anew with that network.
+  void Use(Network& network) {
+    Shutdown();
+    network_ = &network;
+    Make();
+  }
   void Shutdown() {
     if (!containers_) return;
     loop_.RunUntilDone(containers_->Shutdown());
@@ -86,7 +92,11 @@ class Worker {
   /// Ends every container and removes it.
   void DestroyAll() {
     for (const std::string& handle : containers_->List({})) {
-      loop_.RunUntilDone(containers_->Destroy(handle, {}));
+      try {
+        loop_.RunUntilDone(containers_->Destroy(handle, {}));
+      } catch (const Failure&) {
+        // One that could not be created is being removed already.
+      }
     }
   }
 

@@ -9,7 +9,7 @@
 
 #include "supervisor.h"
 
-enum { kReadBytes = 64 << 10, kDrainBytesMax = 2 << 20, kPunchBytes = 1 << 20, kBlockBytes = 64 << 10 };
+enum { kReadBytes = 64 << 10, kDrainBytesMax = 2 << 20 };
 
 static const char* const kLogNames[kStreams] = {"stdout", "stderr"};
 
@@ -139,13 +139,4 @@ void FinishProcess(struct Process* process, int64_t limit) {
   WriteState(path, text);
   for (int stream = 0; stream < kStreams; ++stream) CloseFd(&process->log[stream]);
   process->finished = true;
-}
-
-void PunchLog(struct Process* process, int stream, int64_t below) {
-  if (below > process->size[stream]) below = process->size[stream];
-  below &= ~(int64_t)(kBlockBytes - 1);
-  if (process->log[stream] < 0 || below - process->punched[stream] < kPunchBytes) return;
-  fallocate(process->log[stream], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-            process->punched[stream], below - process->punched[stream]);
-  process->punched[stream] = below;
 }

@@ -25,7 +25,6 @@ enum PinionKind {
   kPinionCloseInput,   /* no more input for the process */
   kPinionGiveInput,    /* asks for a descriptor to write input to; answered by kPinionInput */
   kPinionDelivered,    /* a, b: bytes of stdout and stderr that have reached their reader */
-  kPinionAcknowledged, /* a, b: bytes of stdout and stderr that nobody will read again */
   kPinionForget,       /* the ended process's folder is going away */
   kPinionKill,         /* ends the container: everything in it dies, then the supervisor */
 

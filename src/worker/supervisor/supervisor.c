@@ -37,6 +37,7 @@ static struct {
   bool ready; /* init has said hello */
   bool told_ready;
   bool killing;
+  bool init_silent; /* its connection has ended, its death is near */
   bool send_blocked;
   char end_text[kPinionTextBytes]; /* why the container is no more; ends the loop */
   uint32_t end_kind;
@@ -215,13 +216,8 @@ static void HandleWorker(void) {
       if (process) process->give_input = true;
       break;
     case kPinionDelivered:
-    case kPinionAcknowledged:
-      if (!process) break;
-      for (int stream = 0; stream < kStreams; ++stream) {
-        const int64_t offset = stream == 0 ? message.a : message.b;
-        if (offset > process->delivered[stream]) process->delivered[stream] = offset;
-        if (message.kind == kPinionAcknowledged) PunchLog(process, stream, offset);
-      }
+      if (process && message.a > process->delivered[0]) process->delivered[0] = message.a;
+      if (process && message.b > process->delivered[1]) process->delivered[1] = message.b;
       break;
     case kPinionForget:
       ForgetProcess(message.process);
@@ -242,6 +238,7 @@ static void HandleInit(void) {
   if (got < 0) {
     close(self.init);
     self.init = -1;
+    self.init_silent = true;
   }
   if (got <= 0) return;
   struct Process* process = FindProcess(message.process);
@@ -315,9 +312,10 @@ static void RuntimeEnded(int status) {
   self.runtime_pid = 0;
   self.init_pid = ReadPid();
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0 && self.init_pid > 0) {
+    /* It can have ended already; or it is not this process's child yet, and lives. */
     int init_status = 0;
     const pid_t reaped = waitpid(self.init_pid, &init_status, WNOHANG);
-    if (reaped != 0) InitEnded(reaped > 0 ? init_status : 0);
+    if (reaped > 0 || (reaped < 0 && kill(self.init_pid, 0) != 0)) InitEnded(init_status);
     if (self.killing) KillContainer();
     return;
   }
@@ -463,7 +461,9 @@ static void Turn(void) {
       streams[count++] = stream;
     }
   }
-  if (poll(waits, count, -1) < 0) return;
+  /* Who dies without being a child here tells nobody: looked for, once it is silent. */
+  if (poll(waits, count, self.init_silent ? 100 : -1) < 0) return;
+  if (self.init_silent && self.init_pid > 0 && kill(self.init_pid, 0) != 0) InitEnded(0);
   for (nfds_t i = 4; i < count; ++i) {
     if (waits[i].revents) MoveOutput(owners[i], streams[i]);
   }

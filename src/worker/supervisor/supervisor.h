@@ -16,7 +16,6 @@ struct Process {
   int log[kStreams];       /* the log files */
   int64_t size[kStreams];  /* bytes in the log files */
   int64_t delivered[kStreams];
-  int64_t punched[kStreams];
   int input;               /* where its input goes; -1 when closed */
   bool started;
   int64_t pid;
@@ -45,8 +44,6 @@ ssize_t MoveOutput(struct Process* process, int stream);
 /* The process has ended: reads what its pipes still hold, then writes its exit file. Does nothing
  * while a stream is held back by the limit. */
 void FinishProcess(struct Process* process, int64_t limit);
-/* Frees the disk space of bytes that nobody reads again. */
-void PunchLog(struct Process* process, int stream, int64_t below);
 /* Replaces a file by rename. */
 void WriteState(const char* path, const char* text);
 
