@@ -9,6 +9,7 @@
 #include "http/server.h"
 #include "worker/baggageclaim_server.h"
 #include "worker/containers/containers.h"
+#include "worker/containers/supervisor_program.h"
 #include "worker/garden_server.h"
 #include "worker/images/image_puller.h"
 #include "worker/network/bridge_network.h"
@@ -51,10 +52,7 @@ LocalWorker::~LocalWorker() = default;
 
 Task<Result<void>> LocalWorker::Start() {
   const fs::path work = options_.WorkDir();
-  std::error_code error;
-  fs::create_directories(work, error);
-  if (error) co_return std::unexpected(SystemError("create " + work.string(), error.value()));
-  fs::permissions(work, fs::perms::owner_all, error);
+  if (auto made = worker::MakePassableFolder(work); !made) co_return made;
   auto types = ReadResourceTypes(ResourceTypesFolder(options_));
   if (!types) co_return std::unexpected(types.error());
   resource_types_ = std::move(*types);
@@ -63,11 +61,16 @@ Task<Result<void>> LocalWorker::Start() {
   Parts& parts = *parts_;
   parts.volumes =
       co_await worker::VolumeStore::Open(executor_, timers_, log_, {.folder = work / "volumes"});
+  const auto supervisor = worker::InstallSupervisor(work);
+  if (!supervisor) co_return std::unexpected(supervisor.error());
+  parts.images = std::make_unique<worker::ImagePuller>(executor_, log_, *parts.volumes,
+                                                       worker::ImagePullerOptions{});
+  parts.volumes->AddStrategy("registry-image", parts.images->Strategy());
   worker::BridgeNetworkOptions network{.dns_servers = options_.worker_dns_servers,
                                        .allow_host_access = options_.worker_allow_host_access};
   if (!options_.worker_network_pool.empty()) network.subnet = options_.worker_network_pool;
-  parts.network = std::make_unique<worker::BridgeNetwork>(
-      executor_, parts.pool, log_, worker::SupervisorPath(work), std::move(network));
+  parts.network = std::make_unique<worker::BridgeNetwork>(executor_, parts.pool, log_, *supervisor,
+                                                          std::move(network));
   worker::ContainersOptions containers{.work_dir = work,
                                        .dns_servers = options_.worker_dns_servers};
   if (!options_.worker_runtime.empty()) containers.runtime = options_.worker_runtime;

@@ -85,6 +85,18 @@ class BuildRun {
   using Also = std::function<void(store::Transaction&)>;
   Task<void> Conclude(std::string plan_id, Outcome outcome, Json result, Also also = {});
 
+  /// Makes this the run of a check that is no build: its containers belong to the scope.
+  void BeCheck(std::string container_prefix, ScopeId scope) {
+    container_prefix_ = std::move(container_prefix);
+    scope_ = scope;
+  }
+  /// What the handles of its containers start with.
+  const std::string& container_prefix() const { return container_prefix_; }
+  ScopeId scope() const { return scope_; }
+  /// Handles of the containers that it made or found.
+  const std::vector<std::string>& containers() const { return containers_; }
+  void AddContainer(const std::string& handle) { containers_.push_back(handle); }
+
   /// The worker's client; kUnavailable if it is gone.
   std::shared_ptr<fleet::WorkerClient> Worker(const std::string& name) const;
 
@@ -100,6 +112,9 @@ class BuildRun {
   Interruption root_;
   Interruption hooks_;
   bool released_ = false;
+  std::string container_prefix_;
+  ScopeId scope_;
+  std::vector<std::string> containers_;
 };
 
 std::string_view Name(Outcome outcome);

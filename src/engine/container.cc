@@ -24,6 +24,7 @@ store::ContainerRow MakeRow(BuildRun& run, const ContainerRequest& request,
                           .worker_name = worker,
                           .team = build.team,
                           .build = build.id,
+                          .scope = run.scope(),
                           .plan_id = request.plan_id,
                           .step_name = request.step_name,
                           .type = request.type,
@@ -79,9 +80,9 @@ Task<void> MakeOnWorker(BuildRun& run, const ContainerRequest& request, Containe
 
 }  // namespace
 
-std::string ContainerHandle(BuildId build, const std::string& plan_id) {
+std::string ContainerHandle(const BuildRun& run, const std::string& plan_id) {
   // Ids of plans that were made at run time hold slashes, which do not belong into a path segment.
-  std::string handle = "b" + std::to_string(build.value) + "-";
+  std::string handle = run.container_prefix();
   for (const char c : plan_id)
     handle += c == '/' ? '.' : c;
   return handle;
@@ -89,9 +90,9 @@ std::string ContainerHandle(BuildId build, const std::string& plan_id) {
 
 Task<Container> FindOrCreateContainer(BuildRun& run, ContainerRequest request,
                                       std::stop_token stop) {
-  Container container{.handle = request.handle.empty()
-                                    ? ContainerHandle(run.build().id, request.plan_id)
-                                    : request.handle};
+  Container container{.handle = request.handle.empty() ? ContainerHandle(run, request.plan_id)
+                                                       : request.handle};
+  run.AddContainer(container.handle);
   container.placement = co_await ChooseWorker(run, request, container.handle, stop);
   container.worker = &container.placement->worker();
   const std::string worker = container.worker->name();

@@ -58,7 +58,7 @@ struct Container {
 
 /// The handle of a step's container: the same step always has the same, so that coming back after a
 /// crash finds it.
-std::string ContainerHandle(BuildId build, const std::string& plan_id);
+std::string ContainerHandle(const BuildRun& run, const std::string& plan_id);
 
 /// Chooses a worker (announcing selected-worker), makes volumes and container there, or finds the
 /// container that a former life of this process made. Inputs from other workers are streamed over.

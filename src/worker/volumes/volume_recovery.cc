@@ -126,8 +126,12 @@ Found ReadFolder(const VolumeStoreOptions& options) {
     throw Failure(ErrorKind::kForbidden, "volumes need root: start the worker as root");
   }
   ValueOrThrow(MakePrivateMount(folder));
-  for (const char* name : {"init", "shared", "dead", "mapped"})
+  // Runtimes in a user namespace walk to a volume as nobody: they may pass, but not look around.
+  MakeFolder(folder, 0711);
+  for (const char* name : {"init", "shared", "dead"})
     MakeFolder(folder / name, 0700);
+  // While the view is mounted, its mode is that of the whole folder.
+  if (!IsMountPoint(folder / "mapped")) MakeFolder(folder / "mapped", 0700);
   MakeFolder(folder / "live", 0711);
   Found found;
   SavedState before;
@@ -193,7 +197,6 @@ Task<std::unique_ptr<VolumeStore>> VolumeStore::Open(Executor executor, Timers& 
     throw Failure(SystemError("make " + options.folder.string(), failed.value()));
   }
   options.folder = fs::canonical(options.folder);
-  ::chmod(options.folder.c_str(), 0711);
   if (options.boot_id.empty()) {
     options.boot_id = Trim(ValueOrThrow(ReadFile("/proc/sys/kernel/random/boot_id")));
   }

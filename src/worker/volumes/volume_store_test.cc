@@ -320,6 +320,18 @@ TEST_F(VolumeStoreTest, TakesUpWhatIsThereAndRemovesWhatIsHalfMade) {
   EXPECT_THAT(Refused([&] { Destroy("parent"); }, ErrorKind::kConflict), HasSubstr("copies"));
 }
 
+TEST_F(VolumeStoreTest, NobodyPassesToUnprivilegedVolumesAndNothingElse) {
+  Empty("open");
+  Empty("closed", true);
+  Reopen();
+  for (const char* name : {"", "live", "live/open"}) {
+    EXPECT_EQ(Look(options_.folder / name).st_mode & 0777, 0711U) << name;
+  }
+  for (const char* name : {"init", "dead", "shared", "live/closed", "live/open/layer"}) {
+    EXPECT_EQ(Look(options_.folder / name).st_mode & 0777, 0700U) << name;
+  }
+}
+
 TEST_F(VolumeStoreTest, NothingIsTrustedAfterTheMachineWentDownUncleanly) {
   Empty("one");
   CloseStore();
