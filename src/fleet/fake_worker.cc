@@ -198,12 +198,16 @@ Task<void> FakeWorker::Output(http::Exchange& exchange, Process& process, int st
 }
 
 Task<void> FakeWorker::Log(http::Exchange& exchange, Process& process) {
-  const auto query = http::Query::Parse(exchange.request().QueryText());
-  std::size_t position[2] = {std::stoul(std::string(*query->Get("stdout"))),
-                             std::stoul(std::string(*query->Get("stderr")))};
   last_acknowledged = std::string(exchange.request().headers.Get("X-Pinion-Acknowledged-Stdout")) +
                       "," +
                       std::string(exchange.request().headers.Get("X-Pinion-Acknowledged-Stderr"));
+  if (exchange.request().method == "PUT") {
+    co_await Answer(exchange, 200, "{}");
+    co_return;
+  }
+  const auto query = http::Query::Parse(exchange.request().QueryText());
+  std::size_t position[2] = {std::stoul(std::string(*query->Get("stdout"))),
+                             std::stoul(std::string(*query->Get("stderr")))};
   http::BodyWriter* writer = co_await exchange.Start(http::Response{}, false);
   const std::stop_token stop = ending_.get_token();
   std::size_t left = break_after_bytes > 0 ? break_after_bytes : ~std::size_t{0};

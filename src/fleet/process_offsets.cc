@@ -11,6 +11,7 @@ using protocol::garden::kLogFrameHeaderBytes;
 using protocol::garden::LogFrameSource;
 
 constexpr std::size_t kFrameBytesMax = 16 << 20;
+constexpr std::uint64_t kAcknowledgeBytes = 1 << 20;
 
 template <class T>
 T BigEndian(std::string_view bytes) {
@@ -45,18 +46,44 @@ OffsetFollower::OffsetFollower(std::shared_ptr<WorkerCalls> calls, std::string h
       what_("following process '" + process_ + "' of container '" + handle_ + "'"),
       offsets_{stdout_offset, stderr_offset},
       acknowledged_{stdout_offset, stderr_offset},
+      told_(stdout_offset + stderr_offset),
       epoch_(epoch),
       backoff_(calls_->timers, calls_->options) {}
 
-Task<bool> OffsetFollower::Find(std::stop_token stop) {
+http::Request OffsetFollower::LogRequest(std::string method, std::string query) const {
   http::Request request;
-  request.target = ContainerPath(handle_, "/processes/" + PercentEncode(process_) +
-                                              "/log?stdout=" + std::to_string(offsets_[0]) +
-                                              "&stderr=" + std::to_string(offsets_[1]));
+  request.method = std::move(method);
+  request.target =
+      ContainerPath(handle_, "/processes/" + PercentEncode(process_) + "/log" + std::move(query));
   request.headers.Set(std::string(protocol::garden::kEpochHeader), std::to_string(epoch_));
-  // Only what the caller began with is known to be stored.
   request.headers.Set("X-Pinion-Acknowledged-Stdout", std::to_string(acknowledged_[0]));
   request.headers.Set("X-Pinion-Acknowledged-Stderr", std::to_string(acknowledged_[1]));
+  return request;
+}
+
+void OffsetFollower::Acknowledge(std::uint64_t stdout_end, std::uint64_t stderr_end) {
+  acknowledged_[0] = std::max(acknowledged_[0], stdout_end);
+  acknowledged_[1] = std::max(acknowledged_[1], stderr_end);
+  const std::uint64_t total = acknowledged_[0] + acknowledged_[1];
+  if (total < told_ + kAcknowledgeBytes) return;
+  told_ = total;
+  calls_->tasks.Spawn(TellAcknowledged(calls_, what_, LogRequest("PUT", "")));
+}
+
+Task<void> OffsetFollower::TellAcknowledged(std::shared_ptr<WorkerCalls> calls, std::string what,
+                                            http::Request request) {
+  try {
+    // A lost one does no harm: the next says more, and each new stream says it too.
+    co_await calls->Send(*calls->garden, std::move(what), std::move(request),
+                         WorkerCalls::Repeat::kNo, calls->tasks.stop_token());
+  } catch (const Failure& failure) {
+    calls->log.Debug("output was not acknowledged", {{"error", failure.error().message}});
+  }
+}
+
+Task<bool> OffsetFollower::Find(std::stop_token stop) {
+  const http::Request request = LogRequest(
+      "GET", "?stdout=" + std::to_string(offsets_[0]) + "&stderr=" + std::to_string(offsets_[1]));
   for (;;) {
     std::optional<Error> error;
     try {

@@ -81,8 +81,12 @@ class OffsetFollower final : public ProcessFollower {
   /// Kept open until the process has ended: the worker closes a process's input with it.
   void KeepRunStream(std::unique_ptr<http::Stream> stream) { run_stream_ = std::move(stream); }
   Task<ProcessOutput> Next(std::stop_token stop) override;
+  void Acknowledge(std::uint64_t stdout_end, std::uint64_t stderr_end) override;
 
  private:
+  static Task<void> TellAcknowledged(std::shared_ptr<WorkerCalls> calls, std::string what,
+                                     http::Request request);
+  http::Request LogRequest(std::string method, std::string query) const;
   /// The next frame of the open stream; nothing if it breaks off.
   Task<std::optional<ProcessOutput>> ReadFrame(std::stop_token stop);
   Task<bool> Fill(std::size_t bytes, std::stop_token stop);
@@ -93,6 +97,7 @@ class OffsetFollower final : public ProcessFollower {
   std::string what_;
   std::uint64_t offsets_[2];
   std::uint64_t acknowledged_[2];
+  std::uint64_t told_ = 0;  ///< bytes of both that were acknowledged to the worker
   std::uint64_t epoch_;
   std::unique_ptr<http::BodyReader> body_;
   std::unique_ptr<http::Stream> run_stream_;

@@ -31,6 +31,13 @@ class ProcessFollower {
   /// reached, for up to the client's `unreachable_limit`; then Failure(kUnavailable). kNotFound
   /// when the worker no longer knows the process.
   virtual Task<ProcessOutput> Next(std::stop_token stop) = 0;
+  /// What comes before these offsets is stored for good: the worker may free its disk space. Cheap
+  /// to call after each flush; told in the background, a megabyte at a time, and only to workers
+  /// that keep output.
+  virtual void Acknowledge(std::uint64_t stdout_end, std::uint64_t stderr_end) {
+    static_cast<void>(stdout_end);
+    static_cast<void>(stderr_end);
+  }
 };
 
 /// A process with input and a terminal (hijack).

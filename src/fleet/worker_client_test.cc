@@ -189,6 +189,20 @@ TEST_P(WorkerClientTest, AFollowerReconnectsAndGetsEachByteOnce) {
   EXPECT_EQ(read.end.exit_status, 0);
 }
 
+TEST_P(WorkerClientTest, StoredOutputIsAcknowledgedAMegabyteAtATime) {
+  if (!GetParam()) GTEST_SKIP() << "upstream's workers keep no output";
+  MakeContainer("c");
+  auto follower = Follow("c");
+  follower->Acknowledge(1000, 1000);
+  follower->Acknowledge(1 << 20, 0);
+  auto wait = [](FakeWorker& fake, Timers& timers) -> Task<void> {
+    while (fake.last_acknowledged == "0,0")
+      co_await timers.Sleep(1ms, {});
+  };
+  Run(wait(fake_, *timers_));
+  EXPECT_EQ(fake_.last_acknowledged, "1048576,1000");
+}
+
 TEST_P(WorkerClientTest, ABusyWorkerIsAskedAgain) {
   fake_.unavailable_answers = 3;
   MakeContainer("c");
