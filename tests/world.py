@@ -229,6 +229,8 @@ class Fly:
 def temporary_folder(test):
     folder = tempfile.TemporaryDirectory(prefix="pinion-world-", ignore_cleanup_errors=True)
     test.addClassCleanup(folder.cleanup) if isinstance(test, type) else test.addCleanup(folder.cleanup)
+    # Root inside containers is nobody here: it must get through.
+    os.chmod(folder.name, 0o711)
     return pathlib.Path(folder.name)
 
 

@@ -45,7 +45,7 @@ class BuildControl {
 
 struct CheckRequest {
   PipelineId pipeline;
-  ResourceId resource;           ///< one of the two
+  ResourceId resource;  ///< one of the two
   ResourceTypeId resource_type;
   std::optional<std::string> from_version;  ///< JSON
   /// Without it, the types that the resource is made of are checked too.

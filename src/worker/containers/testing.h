@@ -33,7 +33,8 @@ inline void MakeRootfs(const std::filesystem::path& path, std::uint32_t owner = 
   fs::copy_file("/bin/busybox", path / "bin/busybox");
   for (const char* name : {"sh", "cat", "sleep", "echo", "id", "ls", "stty", "wget", "ip", "kill",
                            "head", "dd", "ps", "yes", "env", "pwd", "true", "nc", "ping", "touch",
-                           "nslookup", "stat", "mknod", "tty", "grep"}) {
+                           "nslookup", "stat", "mknod", "tty", "grep", "mount", "unshare", "readlink",
+                           "printf", "hostname"}) {
     fs::create_symlink("busybox", path / "bin" / name);
   }
   ASSERT_TRUE(WriteFile(path / "etc/passwd",
