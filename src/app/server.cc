@@ -76,6 +76,7 @@ struct Server::Parts {
   std::unique_ptr<scheduling::BuildPlanner> planner;
   std::unique_ptr<scheduling::Scheduler> scheduler;
   std::unique_ptr<fleet::Collector> collector;
+  std::unique_ptr<ManualChecks> manual_checks;
   std::unique_ptr<Hijacking> hijacking;
   std::unique_ptr<ArtifactStreams> artifacts;
   std::unique_ptr<components::Registry> components;
@@ -196,6 +197,7 @@ Task<Result<void>> Server::Start() {
 Task<Result<void>> Server::Serve() {
   Parts& p = *parts_;
   const Executor executor = loop_.executor();
+  p.manual_checks = std::make_unique<ManualChecks>(*p.database, *p.engine);
   p.hijacking = std::make_unique<Hijacking>(*p.fleet);
   p.artifacts = std::make_unique<ArtifactStreams>(*p.fleet, *p.database);
   p.services = std::make_unique<api::Services>(
@@ -210,6 +212,7 @@ Task<Result<void>> Server::Serve() {
                     .local_users = p.local_users,
                     .logs = p.logs.get(),
                     .builds = p.engine_control.get(),
+      .checks = p.manual_checks.get(),
                     .hijack = p.hijacking.get(),
                     .volumes = p.artifacts.get()});
   p.api = std::make_unique<api::Api>(*p.services);

@@ -73,4 +73,36 @@ Result<BuildId> CreateManualCheck(store::Transaction& transaction, ResourceId re
   return build.value();
 }
 
+Result<BuildId> CreateManualTypeCheck(store::Transaction& transaction, ResourceTypeId type,
+                                      const pipeline::BaseDefaults& defaults,
+                                      const std::optional<protocol::Version>& from, bool shallow,
+                                      const std::string& created_by) {
+  const auto row = store::FindResourceType(transaction, type);
+  if (!row) return Fail(ErrorKind::kNotFound, "no resource type " + std::to_string(type.value));
+  const auto config = pipeline::ParseResourceType(row->config);
+  if (!config) return std::unexpected(config.error());
+  // A type is checked like a resource of its type.
+  const pipeline::Resource resource{.name = config->name,
+                                    .type = config->type,
+                                    .source = config->source,
+                                    .check_every = config->check_every,
+                                    .tags = config->tags};
+  // Its own type may have the same name (a base type that is replaced): it is not made of itself.
+  std::vector<protocol::ResourceType> types = TypesOf(transaction, row->pipeline);
+  std::erase_if(types, [&](const protocol::ResourceType& other) { return other.name == config->name; });
+  auto plan = MakeCheckPlan(resource, types, defaults,
+                            {.from = from, .skip_interval = true, .recursively = !shallow});
+  if (!plan) return std::unexpected(plan.error());
+  plan->check->resource.clear();
+  plan->check->resource_type = config->name;
+  const auto build = store::CreateCheckBuild(transaction,
+                                             {.team = row->team,
+                                              .pipeline = row->pipeline,
+                                              .resource_type = type,
+                                              .manual = true,
+                                              .created_by = created_by},
+                                             *plan);
+  return build.value();
+}
+
 }  // namespace pinion::checking

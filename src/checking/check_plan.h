@@ -42,4 +42,10 @@ Result<BuildId> CreateManualCheck(store::Transaction& transaction, ResourceId re
                                   const std::optional<protocol::Version>& from, bool shallow,
                                   const std::string& created_by);
 
+/// The same of a custom resource type (`fly check-resource-type`).
+Result<BuildId> CreateManualTypeCheck(store::Transaction& transaction, ResourceTypeId type,
+                                      const pipeline::BaseDefaults& defaults,
+                                      const std::optional<protocol::Version>& from, bool shallow,
+                                      const std::string& created_by);
+
 }  // namespace pinion::checking
