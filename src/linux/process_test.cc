@@ -9,7 +9,8 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 TEST(RunCommand, GivesOutputAndStatus) {
-  const auto outcome = RunCommand({"sh", "-c", "cat; echo failed >&2; exit 3"}, "hello ", seconds(30));
+  const auto outcome =
+      RunCommand({"sh", "-c", "cat; echo failed >&2; exit 3"}, "hello ", seconds(30));
   ASSERT_TRUE(outcome) << outcome.error().message;
   EXPECT_EQ(outcome->output, "hello failed\n");
   EXPECT_EQ(outcome->exit_status, 3);
