@@ -25,7 +25,7 @@ class ExecutableNotFound : public Failure {
 /// What all containers of a worker share. Outlives them.
 struct ContainerServices {
   const ContainersOptions& options;
-  const Launcher& launcher;
+  Launcher& launcher;
   Network& network;
   ThreadPool& pool;
   Timers& timers;

@@ -36,6 +36,9 @@ Task<void> Container::StartAndReport(std::shared_ptr<Container> self) {
   }
   if (!start_error_.empty() && status_ == Status::kStarting) status_ = Status::kEnded;
   changed_.Notify();
+  const Result<void> refilled =
+      co_await services_.pool.Run([this] { return services_.launcher.Refill(); });
+  if (!refilled) services_.log.Warn("no supervisor waits", {{"error", refilled.error().message}});
 }
 
 Task<void> Container::Start() {
@@ -73,7 +76,7 @@ Task<void> Container::Start() {
         if (auto clean = services_.launcher.CleanUp(handle()); !clean) {
           return std::unexpected(std::move(clean).error());
         }
-        return services_.launcher.Launch(handle(), folder_.path());
+        return services_.launcher.Launch(handle());
       });
   if (!launched) throw Failure(launched.error());
   link_ = std::make_shared<SupervisorLink>(services_.executor, std::move(launched->socket));

@@ -205,6 +205,7 @@ std::size_t CountEntries(const fs::path& folder) {
 TEST_F(IsolationTest, NothingIsLeftOfDestroyedContainers) {
   const Launcher& launcher = worker_->containers().launcher();
   const auto count = [&] {
+    while (launcher.waiting() < 3) loop().Poll();
     Traces traces;
     const std::string mounts = ReadFile("/proc/self/mountinfo").value_or("");
     traces.mounts = static_cast<std::size_t>(std::ranges::count(mounts, '\n'));

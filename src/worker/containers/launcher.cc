@@ -1,19 +1,26 @@
 #include "worker/containers/launcher.h"
 
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
+#include <optional>
 
 #include "base/encoding.h"
 #include "base/files.h"
 #include "linux/files.h"
 #include "linux/process.h"
+#include "base/text.h"
 #include "worker/containers/seccomp.h"
+#include "worker/containers/supervisor_link.h"
 #include "worker/containers/supervisor_program.h"
 #include "worker/supervisor/protocol.h"
 
@@ -24,6 +31,7 @@ namespace fs = std::filesystem;
 using std::chrono::seconds;
 
 constexpr std::string_view kCgroupRoot = "pinion";
+constexpr std::size_t kWaitingSupervisors = 3;
 
 /// Root inside a container is nobody here, and must pass every folder on the way to its mounts.
 Result<void> CheckPassable(const fs::path& path) {
@@ -48,6 +56,36 @@ Result<bool> RuntimeIsCrun(const std::string& runtime) {
                     "): install it with: apt-get install crun");
   }
   return version->output.starts_with("crun");
+}
+
+/// The file that the name stands for, as a shell finds it.
+Result<fs::path> FindProgram(const std::string& name) {
+  if (name.find('/') != std::string::npos) return fs::path(name);
+  const char* path = std::getenv("PATH");
+  for (const std::string_view folder : Split(path ? path : "/usr/sbin:/usr/bin:/sbin:/bin", ':')) {
+    fs::path candidate = fs::path(folder) / name;
+    if (::access(candidate.c_str(), X_OK) == 0) return candidate;
+  }
+  return Fail(ErrorKind::kNotFound, name + " is not in PATH");
+}
+
+/// A copy in memory that nobody can change.
+Result<linux::UniqueFd> SealedCopy(const fs::path& program) {
+  auto content = ReadFile(program);
+  if (!content) return std::unexpected(std::move(content).error());
+  linux::UniqueFd copy(::memfd_create("runtime", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!copy) return std::unexpected(SystemError("memfd_create", errno));
+  std::string_view left = *content;
+  while (!left.empty()) {
+    const ssize_t written = ::write(copy.get(), left.data(), left.size());
+    if (written < 0) return std::unexpected(SystemError("copy " + program.string(), errno));
+    left.remove_prefix(static_cast<std::size_t>(written));
+  }
+  if (::fcntl(copy.get(), F_ADD_SEALS,
+              F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0) {
+    return std::unexpected(SystemError("seal the copy of " + program.string(), errno));
+  }
+  return copy;
 }
 
 }  // namespace
@@ -76,7 +114,14 @@ Result<void> Launcher::Prepare() {
   cgroups_ = std::move(*cgroups);
   auto is_crun = RuntimeIsCrun(options_.runtime);
   if (!is_crun) return std::unexpected(std::move(is_crun).error());
+  auto program = FindProgram(options_.runtime);
+  if (!program) return std::unexpected(std::move(program).error());
+  runtime_.Reset(::open(program->c_str(), O_RDONLY | O_CLOEXEC));
+  if (!runtime_) return std::unexpected(SystemError("open " + program->string(), errno));
   if (*is_crun) {
+    auto copy = SealedCopy(*program);
+    if (!copy) return std::unexpected(std::move(copy).error());
+    runtime_ = std::move(*copy);
     auto compiled = CompiledSeccomp();
     if (!compiled) return std::unexpected(std::move(compiled).error());
     compiled_seccomp_ = std::move(*compiled);
@@ -100,17 +145,22 @@ Result<void> Launcher::Prepare() {
     if (!tracking_files_.empty()) tracking_files_ += ':';
     tracking_files_ += own / "cgroup.procs";
   }
-  return {};
+  return Refill();
 }
 
-Result<LaunchedSupervisor> Launcher::Launch(const std::string& handle,
-                                            const fs::path& folder) const {
-  auto lock = linux::TryLockFile(folder / "lock");
-  if (!lock) return std::unexpected(std::move(lock).error());
-  if (!*lock) {
-    return Fail(ErrorKind::kConflict, "container " + handle + " still has a supervisor");
+Launcher::~Launcher() {
+  for (LaunchedSupervisor& supervisor : waiting_) {
+    supervisor.socket.Reset();
+    ::waitpid(supervisor.pid, nullptr, 0);
   }
-  ::unlink((folder / "ended").c_str());
+}
+
+std::size_t Launcher::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return waiting_.size();
+}
+
+Result<LaunchedSupervisor> Launcher::SpawnSupervisor() const {
   int pair[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
     return std::unexpected(SystemError("socketpair", errno));
@@ -118,15 +168,57 @@ Result<LaunchedSupervisor> Launcher::Launch(const std::string& handle,
   LaunchedSupervisor launched{.socket = linux::UniqueFd(pair[0])};
   const linux::UniqueFd theirs(pair[1]);
   auto pid = linux::Spawn(
-      {.arguments = {supervisor_, "supervise", folder, handle, options_.runtime, RuntimeRoot(),
-                     Hierarchies(), tracking_files_, std::to_string(options_.unread_bytes_max)},
-       .descriptors = {{theirs.get(), kPinionWorkerFd}, {lock->get(), kPinionLockFd}},
+      {.arguments = {supervisor_, "supervise", options_.work_dir / "containers", options_.runtime,
+                     RuntimeRoot(), Hierarchies(), tracking_files_,
+                     std::to_string(options_.unread_bytes_max)},
+       .descriptors = {{theirs.get(), kPinionWorkerFd}, {runtime_.get(), kPinionRuntimeFd}},
        .new_session = true});
   if (!pid) return std::unexpected(std::move(pid).error());
   launched.pid = *pid;
   launched.pidfd.Reset(static_cast<int>(::syscall(SYS_pidfd_open, *pid, 0)));
   if (!launched.pidfd) return std::unexpected(SystemError("pidfd_open", errno));
   return launched;
+}
+
+Result<void> Launcher::Refill() {
+  while (waiting() < kWaitingSupervisors) {
+    auto spawned = SpawnSupervisor();
+    if (!spawned) return std::unexpected(std::move(spawned).error());
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back(std::move(*spawned));
+  }
+  return {};
+}
+
+Result<LaunchedSupervisor> Launcher::Launch(const std::string& handle) {
+  const fs::path folder = options_.work_dir / "containers" / handle;
+  auto lock = linux::TryLockFile(folder / "lock");
+  if (!lock) return std::unexpected(std::move(lock).error());
+  if (!*lock) {
+    return Fail(ErrorKind::kConflict, "container " + handle + " still has a supervisor");
+  }
+  ::unlink((folder / "ended").c_str());
+  std::optional<LaunchedSupervisor> supervisor;
+  {
+    const std::lock_guard guard(mutex_);
+    if (!waiting_.empty()) {
+      supervisor = std::move(waiting_.back());
+      waiting_.pop_back();
+    }
+  }
+  if (!supervisor) {
+    auto spawned = SpawnSupervisor();
+    if (!spawned) return spawned;
+    supervisor = std::move(*spawned);
+  }
+  PinionMessage message{};
+  message.kind = kPinionAdopt;
+  handle.copy(message.text, kPinionTextBytes - 1);
+  if (auto sent = SupervisorLink::SendWithFd(supervisor->socket.get(), message, lock->get());
+      !sent) {
+    return std::unexpected(std::move(sent).error());
+  }
+  return std::move(*supervisor);
 }
 
 Result<void> Launcher::CleanUp(const std::string& handle) const {

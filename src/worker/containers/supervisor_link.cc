@@ -26,6 +26,25 @@ Result<linux::UniqueFd> SupervisorLink::Connect(const std::filesystem::path& fol
   return socket;
 }
 
+Result<void> SupervisorLink::SendWithFd(int socket, const PinionMessage& message, int descriptor) {
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  iovec part{const_cast<PinionMessage*>(&message), sizeof message};
+  msghdr packet{};
+  packet.msg_iov = &part;
+  packet.msg_iovlen = 1;
+  packet.msg_control = control;
+  packet.msg_controllen = sizeof control;
+  cmsghdr* header = CMSG_FIRSTHDR(&packet);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+  if (::sendmsg(socket, &packet, MSG_NOSIGNAL) < 0) {
+    return std::unexpected(SystemError("hand a container to its supervisor", errno));
+  }
+  return {};
+}
+
 Task<std::optional<SupervisorMessage>> SupervisorLink::Receive(std::stop_token stop) {
   while (true) {
     co_await socket_.Readable(stop);
