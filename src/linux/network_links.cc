@@ -150,8 +150,8 @@ Result<void> NetlinkSocket::AddBridge(const std::string& name, int mtu) {
   return Send(message, "make bridge " + name);
 }
 
-Result<void> NetlinkSocket::AddVethPair(const std::string& name, int bridge, const std::string& peer,
-                                        int peer_namespace, int mtu) {
+Result<void> NetlinkSocket::AddVethPair(const std::string& name, int bridge,
+                                        const std::string& peer, int peer_namespace, int mtu) {
   Message message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
   message.Put(ifinfomsg{.ifi_family = AF_UNSPEC});
   message.Text(IFLA_IFNAME, name);

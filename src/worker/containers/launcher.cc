@@ -16,9 +16,9 @@
 
 #include "base/encoding.h"
 #include "base/files.h"
+#include "base/text.h"
 #include "linux/files.h"
 #include "linux/process.h"
-#include "base/text.h"
 #include "worker/containers/seccomp.h"
 #include "worker/containers/supervisor_link.h"
 #include "worker/containers/supervisor_program.h"
@@ -50,10 +50,10 @@ Result<void> CheckPassable(const fs::path& path) {
 Result<bool> RuntimeIsCrun(const std::string& runtime) {
   const auto version = linux::RunCommand({runtime, "--version"}, "", seconds(10));
   if (!version || version->exit_status != 0) {
-    return Fail(ErrorKind::kUnavailable,
-                "the container runtime \"" + runtime + "\" cannot be run (" +
-                    (version ? version->output : version.error().message) +
-                    "): install it with: apt-get install crun");
+    return Fail(ErrorKind::kUnavailable, "the container runtime \"" + runtime +
+                                             "\" cannot be run (" +
+                                             (version ? version->output : version.error().message) +
+                                             "): install it with: apt-get install crun");
   }
   return version->output.starts_with("crun");
 }
@@ -81,8 +81,8 @@ Result<linux::UniqueFd> SealedCopy(const fs::path& program) {
     if (written < 0) return std::unexpected(SystemError("copy " + program.string(), errno));
     left.remove_prefix(static_cast<std::size_t>(written));
   }
-  if (::fcntl(copy.get(), F_ADD_SEALS,
-              F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0) {
+  if (::fcntl(copy.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) !=
+      0) {
     return std::unexpected(SystemError("seal the copy of " + program.string(), errno));
   }
   return copy;
@@ -129,14 +129,25 @@ Result<void> Launcher::Prepare() {
   auto supervisor = InstallSupervisor(options_.work_dir);
   if (!supervisor) return std::unexpected(std::move(supervisor).error());
   supervisor_ = std::move(*supervisor);
-  for (const fs::path& folder : {options_.work_dir / "containers", RuntimeRoot()}) {
+  auto lock = linux::TryLockFile(options_.work_dir / "run" / "lock");
+  if (!lock) return std::unexpected(std::move(lock).error());
+  if (!*lock) {
+    return Fail(ErrorKind::kConflict, "another worker uses the folder " +
+                                          options_.work_dir.string() +
+                                          ": stop it, or give this one another work dir");
+  }
+  work_dir_lock_ = std::move(*lock);
+  std::error_code error;
+  const std::string identity =
+      ToHex(Sha256(fs::weakly_canonical(options_.work_dir, error).string())).substr(0, 8);
+  run_dir_ = fs::path("/run/pinion") / identity;
+  cgroup_parent_ = std::string(kCgroupRoot) + "/" + identity;
+  for (const fs::path& folder : {fs::path("/run/pinion"), run_dir_, run_dir_ / "containers",
+                                 RuntimeRoot(), options_.work_dir / "containers"}) {
     if (auto made = MakePassableFolder(folder); !made) return made;
   }
   if (auto passable = CheckPassable(options_.work_dir); !passable) return passable;
 
-  std::error_code error;
-  const std::string folder = fs::weakly_canonical(options_.work_dir, error).string();
-  cgroup_parent_ = std::string(kCgroupRoot) + "/" + ToHex(Sha256(folder)).substr(0, 8);
   tracking_files_.clear();
   for (const fs::path& root : cgroups_.tracking()) {
     const fs::path own = root / kCgroupRoot / "supervisors";
@@ -153,6 +164,12 @@ Launcher::~Launcher() {
     supervisor.socket.Reset();
     ::waitpid(supervisor.pid, nullptr, 0);
   }
+  if (run_dir_.empty()) return;
+  // Only what is empty goes: containers that run on keep theirs.
+  for (const fs::path& folder : {RuntimeRoot(), run_dir_ / "containers", run_dir_}) {
+    ::rmdir(folder.c_str());
+  }
+  cgroups_.RemoveIfEmpty(cgroup_parent_);
 }
 
 std::size_t Launcher::waiting() const {
@@ -168,7 +185,7 @@ Result<LaunchedSupervisor> Launcher::SpawnSupervisor() const {
   LaunchedSupervisor launched{.socket = linux::UniqueFd(pair[0])};
   const linux::UniqueFd theirs(pair[1]);
   auto pid = linux::Spawn(
-      {.arguments = {supervisor_, "supervise", options_.work_dir / "containers", options_.runtime,
+      {.arguments = {supervisor_, "supervise", run_dir_ / "containers", options_.runtime,
                      RuntimeRoot(), Hierarchies(), tracking_files_,
                      std::to_string(options_.unread_bytes_max)},
        .descriptors = {{theirs.get(), kPinionWorkerFd}, {runtime_.get(), kPinionRuntimeFd}},
@@ -191,13 +208,13 @@ Result<void> Launcher::Refill() {
 }
 
 Result<LaunchedSupervisor> Launcher::Launch(const std::string& handle) {
-  const fs::path folder = options_.work_dir / "containers" / handle;
+  const fs::path folder = RunFolder(handle);
   auto lock = linux::TryLockFile(folder / "lock");
   if (!lock) return std::unexpected(std::move(lock).error());
   if (!*lock) {
     return Fail(ErrorKind::kConflict, "container " + handle + " still has a supervisor");
   }
-  ::unlink((folder / "ended").c_str());
+  ::unlink((folder / "state/ended").c_str());
   std::optional<LaunchedSupervisor> supervisor;
   {
     const std::lock_guard guard(mutex_);
@@ -227,7 +244,8 @@ Result<void> Launcher::CleanUp(const std::string& handle) const {
   while (true) {
     const std::vector<pid_t> left = cgroups_.Processes(cgroup);
     if (left.empty()) break;
-    for (const pid_t pid : left) ::kill(pid, SIGKILL);
+    for (const pid_t pid : left)
+      ::kill(pid, SIGKILL);
     if (std::chrono::steady_clock::now() > deadline) {
       return Fail(ErrorKind::kTimeout, std::to_string(left.size()) + " processes of container " +
                                            handle + " do not die; the first is " +
@@ -237,13 +255,13 @@ Result<void> Launcher::CleanUp(const std::string& handle) const {
   }
   std::error_code error;
   if (fs::exists(RuntimeRoot() / handle, error)) {
-    const auto deleted =
-        linux::RunCommand({supervisor_, "runtime", Hierarchies(), options_.runtime, "--root",
-                           RuntimeRoot(), "delete", "--force", handle},
-                          "", seconds(20));
+    const auto deleted = linux::RunCommand({supervisor_, "runtime", Hierarchies(), options_.runtime,
+                                            "--root", RuntimeRoot(), "delete", "--force", handle},
+                                           "", seconds(20));
     if (!deleted) return std::unexpected(deleted.error());
     if (deleted->exit_status != 0) fs::remove_all(RuntimeRoot() / handle, error);
   }
+  fs::remove_all(RunFolder(handle), error);
   if (cgroups_.Remove(cgroup) > 0) {
     return Fail(ErrorKind::kInternal, "cgroups of container " + handle + " cannot be removed");
   }

@@ -31,9 +31,14 @@ class Launcher {
   ~Launcher();
 
   /// Finds the machine's cgroups and the runtime, writes the supervisor's program into the state
-  /// folder and makes the supervisors' own cgroup. The error says what is missing and how to get it.
+  /// folder and makes the supervisors' own cgroup. The error says what is missing and how to get
+  /// it.
   Result<void> Prepare();
 
+  /// The container's folder in memory.
+  std::filesystem::path RunFolder(const std::string& handle) const {
+    return run_dir_ / "containers" / handle;
+  }
   const linux::CgroupLayout& cgroups() const { return cgroups_; }
   const std::filesystem::path& supervisor() const { return supervisor_; }
   /// crun's filter, compiled once; empty for other runtimes.
@@ -42,8 +47,8 @@ class Launcher {
   /// machine have others.
   std::string CgroupOf(const std::string& handle) const;
 
-  /// Gives the container to a supervisor, which starts it by its folder's config.json. The lock of
-  /// the folder goes over to it. kConflict if another supervisor still has it.
+  /// Gives the container to a supervisor, which starts it by the config.json of its folder in
+  /// memory. The lock of that goes over to it. kConflict if another supervisor still has it.
   Result<LaunchedSupervisor> Launch(const std::string& handle);
   /// Makes up for supervisors that have got a container.
   Result<void> Refill();
@@ -56,12 +61,14 @@ class Launcher {
  private:
   Result<LaunchedSupervisor> SpawnSupervisor() const;
   std::string Hierarchies() const;
-  std::filesystem::path RuntimeRoot() const { return options_.work_dir / "run" / "runtime"; }
+  std::filesystem::path RuntimeRoot() const { return run_dir_ / "runtime"; }
 
   const ContainersOptions& options_;
   linux::CgroupLayout cgroups_;
   std::filesystem::path supervisor_;
   std::string compiled_seccomp_;
+  std::filesystem::path run_dir_;  ///< in memory: below /run
+  linux::UniqueFd work_dir_lock_;
   std::string cgroup_parent_;
   std::string tracking_files_;
   linux::UniqueFd runtime_;  ///< its program; crun's as a sealed copy in memory

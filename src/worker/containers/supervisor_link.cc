@@ -20,8 +20,7 @@ Result<linux::UniqueFd> SupervisorLink::Connect(const std::filesystem::path& fol
   linux::UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (!socket ||
       ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    return std::unexpected(
-        SystemError("connect to the supervisor in " + folder.string(), errno));
+    return std::unexpected(SystemError("connect to the supervisor in " + folder.string(), errno));
   }
   return socket;
 }
@@ -89,6 +88,8 @@ Task<bool> SupervisorLink::Send(PinionMessage message, std::stop_token stop) {
   }
 }
 
-void SupervisorLink::TrySend(const PinionMessage& message) { SendNow(message); }
+void SupervisorLink::TrySend(const PinionMessage& message) {
+  SendNow(message);
+}
 
 }  // namespace pinion::worker

@@ -1,6 +1,7 @@
 /* Supervises one container: starts it through the OCI runtime, appends the output of its processes
  * to files, writes their exit statuses, and tells the worker while there is one. It outlives the
- * worker: all it knows is in the container's folder, its working folder. */
+ * worker. Its working folder is the container's, on a file system in memory: what dies with the
+ * machine. Through the link "state" it reaches what does not. */
 #define _GNU_SOURCE
 #include "supervisor.h"
 
@@ -129,7 +130,7 @@ static void RunProcess(const struct PinionMessage* request) {
   const uid_t uid = (uid_t)((uint64_t)request->b >> 32);
   const gid_t gid = (gid_t)((uint64_t)request->b & 0xffffffffu);
   char path[64];
-  snprintf(path, sizeof path, "processes/%u/spec", request->process);
+  snprintf(path, sizeof path, "spec-%u", request->process);
   errno = EMFILE;
   struct Process* process =
       self.process_count < kProcessesMax
@@ -510,7 +511,7 @@ static void Finish(void) {
     if (!at->ended) snprintf(at->text, sizeof at->text, "%s", self.end_text);
     FinishProcess(at, INT64_MAX);
   }
-  WriteState("ended", self.end_text);
+  WriteState("state/ended", self.end_text);
   DeleteContainer();
   TellAll();
   Tell(self.end_kind, 0, 0, 0, self.end_text, -1);
