@@ -15,7 +15,11 @@ ${SYMBOL}_end:
   .byte 0
   .section .note.GNU-stack,\"\",@progbits
 ")
-  set_source_files_properties(${assembly} PROPERTIES LANGUAGE C COMPILE_OPTIONS "-x;assembler-with-cpp;-Wno-unused-command-line-argument"
-                                         OBJECT_DEPENDS ${file})
+  # In language C it is compiled by the driver that is there anyway, with its options for C++.
+  set_source_files_properties(
+    ${assembly} PROPERTIES
+    LANGUAGE C
+    OBJECT_DEPENDS ${file}
+    COMPILE_OPTIONS "-x;assembler-with-cpp;-Wno-unused-command-line-argument")
   target_sources(${TARGET} PRIVATE ${assembly})
 endfunction()

@@ -307,14 +307,26 @@ Result<Json> ParseJson(std::string_view text, JsonLimits limits) {
   return std::move(parser.handler().root);
 }
 
+namespace {
+
+bool IsPlain(unsigned char c) {
+  return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
+}
+
+}  // namespace
+
 void AppendQuoted(std::string& out, std::string_view text) {
   static constexpr std::string_view kHex = "0123456789abcdef";
   out += '"';
   while (!text.empty()) {
     const auto c = static_cast<unsigned char>(text.front());
-    if (c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&') {
-      out += text.front();
-      text.remove_prefix(1);
+    if (IsPlain(c)) {
+      // Most of any text: copied a run at a time.
+      std::size_t length = 1;
+      while (length < text.size() && IsPlain(static_cast<unsigned char>(text[length])))
+        ++length;
+      out += text.substr(0, length);
+      text.remove_prefix(length);
       continue;
     }
     const std::size_t length = SequenceLength(text);

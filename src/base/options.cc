@@ -266,7 +266,7 @@ std::string Options::Help() const {
     left.resize(std::max(left.size() + 2, kColumn), ' ');
     help += left + std::string(doc) + "\n";
   };
-  if (positional_) line("  " + positional_name_, positional_doc_);
+  if (!positional_name_.empty()) line("  " + positional_name_, positional_doc_);
   for (const BoundOption& bound : options_) {
     if (bound.option.hidden) continue;
     std::string left = "  ";

@@ -49,6 +49,7 @@ class Options {
   void Add(const Option& option, std::vector<std::string>& values);
   /// Words that are no options, in order. `name` as shown in the usage line.
   void AddPositional(std::string_view name, std::string_view doc, std::vector<std::string>& values);
+  bool TakesPositional() const { return positional_ != nullptr; }
 
   /// Names of another program's options that are accepted for compatibility but have no meaning
   /// here: using one adds a warning. `takes_value` by name.

@@ -48,17 +48,18 @@ protocol::Plan MakeSubstep(const protocol::Plan& across, const JsonArray& values
                            std::size_t index) {
   const protocol::AcrossPlan& plan = *across.across;
   const Json pattern = ValueOrThrow(ParseJson(plan.substep_template));
-  JsonObject local;
-  for (std::size_t i = 0; i < plan.vars.size(); ++i)
-    local.Set(plan.vars[i].name, values[i]);
-  const Json filled = ValueOrThrow(vars::FillInLocal(pattern, local));
+  vars::LocalVariables local;
+  for (std::size_t i = 0; i < plan.vars.size(); ++i) {
+    local.Set(plan.vars[i].name, values[i], false);
+  }
+  const Json filled = ValueOrThrow(vars::Interpolate(pattern, local));
   auto substep = ValueOrThrow(FromJson<protocol::Plan>(filled));
   std::map<std::string, std::string> ids;
+  const std::string prefix = across.id + "/" + std::to_string(index) + "/";
   protocol::ForEachPlan(substep, [&](protocol::Plan& part) {
-    const std::string id =
-        across.id + "/" + std::to_string(index) + "/" + std::to_string(ids.size());
+    std::string id = prefix + std::to_string(ids.size());
     ids[part.id] = id;
-    part.id = id;
+    part.id = std::move(id);
   });
   protocol::ForEachPlan(substep, [&](protocol::Plan& part) {
     if (!part.get || !part.get->version_from) return;
@@ -80,7 +81,7 @@ Task<Outcome> RunSubstep(AcrossRun& across, std::size_t index, const Interruptio
   Scope local(&across.scope);
   const Substep& substep = across.substeps[index];
   for (std::size_t i = 0; i < across.plan.vars.size(); ++i) {
-    local.SetLocalVar(across.plan.vars[i].name, substep.values[i], false);
+    local.vars().Set(across.plan.vars[i].name, substep.values[i], false);
   }
   co_return co_await RunStep(across.run, local, substep.plan, interruption);
 }
@@ -104,7 +105,8 @@ Task<void> Prepare(AcrossRun& across, const protocol::Plan& plan,
                    const Interruption& interruption) {
   std::vector<JsonArray> values;
   for (const protocol::AcrossVar& var : across.plan.vars) {
-    if (across.scope.FindLocalVar(var.name)) {
+    const vars::Reference shadowed{.source = ".", .path = var.name};
+    if (const auto found = across.scope.vars().Get(shadowed); found && *found) {
       across.run.Say(
           plan.id, "\x1b[1;33mWARNING: across step shadows local var '" + var.name + "'\x1b[0m\n");
     }

@@ -23,9 +23,9 @@ Task<std::string> ReadArtifactFile(LeafContext context, std::string path) {
                   "unknown artifact '" + name + "': no step before made it (file " + path + ")");
   }
   const Artifact found = *artifact;
-  fleet::WorkerClient& worker = context.run.services().fleet.Require(found.worker);
+  const auto worker = context.run.Worker(found.worker);
   try {
-    co_return co_await worker.ReadFile(found.volume, file, kFileBytesMax, context.stop());
+    co_return co_await worker->ReadFile(found.volume, file, kFileBytesMax, context.stop());
   } catch (const Failure& failure) {
     if (failure.error().kind != ErrorKind::kNotFound) throw;
   }
@@ -36,9 +36,10 @@ Task<Conclusion> RunArtifactInput(LeafContext context) {
   const protocol::ArtifactInputPlan& plan = *context.plan.artifact_input;
   const ArtifactId id{plan.artifact_id};
   const auto row = co_await context.run.services().database.Read(
-      store::Pool::kEngine,
-      [id](store::Transaction& transaction) { return store::FindArtifact(transaction, id); });
-  if (!row || row->team != context.run.build().team) {
+      store::Pool::kEngine, [id, team = context.run.build().team](store::Transaction& transaction) {
+        return store::FindArtifact(transaction, team, id);
+      });
+  if (!row) {
     throw Failure(ErrorKind::kNotFound,
                   "artifact " + std::to_string(id.value) + " for input '" + plan.name +
                       "' does not exist: it may have been collected; upload it again");
@@ -58,11 +59,7 @@ Task<Conclusion> RunArtifactOutput(LeafContext context) {
   Conclusion conclusion;
   conclusion.also = [build = context.run.build(), name = plan.name,
                      found = *artifact](store::Transaction& transaction) {
-    store::CreateArtifact(transaction, {.team = build.team,
-                                        .name = name,
-                                        .build = build.id,
-                                        .worker = found.worker,
-                                        .volume = found.volume});
+    store::CreateArtifact(transaction, build.team, name, build.id, found.worker, found.volume);
   };
   co_return conclusion;
 }

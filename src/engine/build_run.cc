@@ -36,7 +36,8 @@ BuildRun::BuildRun(EngineServices& services, store::BuildRow build,
                               {"team", build_.team_name},
                               {"pipeline", build_.pipeline_name},
                               {"job", build_.job_name}})),
-      writer_(std::move(writer)) {
+      writer_(std::move(writer)),
+      container_prefix_("b" + std::to_string(build_.id.value) + "-") {
   for (store::StepRow& step : concluded) {
     if (step.state == "started") continue;  // it is taken up by attaching to its container
     std::string id = step.plan_id;
@@ -97,6 +98,12 @@ Task<void> BuildRun::Conclude(std::string plan_id, Outcome outcome, Json result,
         store::SaveStep(transaction, build, owner, step);
         if (also) also(transaction);
       });
+}
+
+std::shared_ptr<fleet::WorkerClient> BuildRun::Worker(const std::string& name) const {
+  auto client = services_.fleet.Client(name);
+  if (!client) throw Failure(ErrorKind::kUnavailable, "worker '" + name + "' is gone");
+  return client;
 }
 
 std::vector<std::string> BuildRun::ResourceEnv() const {

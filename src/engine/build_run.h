@@ -18,6 +18,7 @@
 
 namespace pinion::engine {
 
+class BaseTypes;
 class ImageMetadataCache;
 
 /// What the engine works with. All references outlive it; everything on one loop.
@@ -26,15 +27,14 @@ struct EngineServices {
   store::Database& database;
   Timers& timers;
   events::LogStore& logs;
-  fleet::Registry& fleet;
+  fleet::WorkerRegistry& fleet;
   Logger log;
   store::Owner owner;  ///< this process's lease
   std::string external_url;
   ImageMetadataCache& image_metadata;
+  BaseTypes& base_types;
   SingleFlight& gets;    ///< fetches of resources, by cache key
   SingleFlight& checks;  ///< by scope key
-  /// Saves a pipeline for a set_pipeline step; wired to the same code as the API's.
-  std::function<Task<Result<bool>>(const store::BuildRow&, Json request)> set_pipeline;
 };
 
 /// The stages of a leaf step that are announced once each, in this order.
@@ -85,6 +85,21 @@ class BuildRun {
   using Also = std::function<void(store::Transaction&)>;
   Task<void> Conclude(std::string plan_id, Outcome outcome, Json result, Also also = {});
 
+  /// Makes this the run of a check that is no build: its containers belong to the scope.
+  void BeCheck(std::string container_prefix, ScopeId scope) {
+    container_prefix_ = std::move(container_prefix);
+    scope_ = scope;
+  }
+  /// What the handles of its containers start with.
+  const std::string& container_prefix() const { return container_prefix_; }
+  ScopeId scope() const { return scope_; }
+  /// Handles of the containers that it made or found.
+  const std::vector<std::string>& containers() const { return containers_; }
+  void AddContainer(const std::string& handle) { containers_.push_back(handle); }
+
+  /// The worker's client; kUnavailable if it is gone.
+  std::shared_ptr<fleet::WorkerClient> Worker(const std::string& name) const;
+
   /// BUILD_* variables and ATC_EXTERNAL_URL, as resources get them.
   std::vector<std::string> ResourceEnv() const;
 
@@ -97,6 +112,9 @@ class BuildRun {
   Interruption root_;
   Interruption hooks_;
   bool released_ = false;
+  std::string container_prefix_;
+  ScopeId scope_;
+  std::vector<std::string> containers_;
 };
 
 std::string_view Name(Outcome outcome);

@@ -1,7 +1,9 @@
 #include "base/units.h"
+#include "engine/check_script.h"
 #include "engine/resource_caches.h"
 #include "engine/resource_script.h"
 #include "protocol/events.h"
+#include "store/resources.h"
 #include "store/scopes.h"
 #include "store/versions.h"
 
@@ -44,6 +46,31 @@ Found FindScope(store::Transaction& transaction, const store::BuildRow& build,
 
 }  // namespace
 
+Task<CheckOutput> RunCheckScript(LeafContext context, Json source,
+                                 std::optional<protocol::Version> from) {
+  BuildRun& run = context.run;
+  const protocol::CheckPlan& plan = *context.plan.check;
+  ContainerRequest wanted{.plan_id = context.plan.id,
+                          .step_name = plan.name,
+                          .type = "check",
+                          .tags = plan.tags,
+                          .env = run.ResourceEnv(),
+                          .dir = std::string(kCheckDir)};
+  co_await SetImage(context, plan.image, wanted);
+  const Container container =
+      co_await FindOrCreateContainer(run, std::move(wanted), context.stop());
+  run.EmitOnce(context.plan.id, Stage::kStarted,
+               protocol::StartEvent("", {.id = context.plan.id}, run.now()));
+  Interruption limited(&context.interruption);
+  SetTimeLimit(limited, run.timers(), plan.timeout);
+  JsonObject request{{"source", std::move(source)}, {"version", ToJson(from)}};
+  const ScriptEnd end = co_await RunScript(context, container, std::string(kCheckPath), {},
+                                           std::move(request), limited);
+  CheckOutput output{.exit_status = end.exit_status};
+  if (end.exit_status == 0) output.versions = ValueOrThrow(ParseVersions(end.output));
+  co_return output;
+}
+
 Task<Conclusion> RunCheck(LeafContext context) {
   BuildRun& run = context.run;
   const protocol::CheckPlan& plan = *context.plan.check;
@@ -62,27 +89,12 @@ Task<Conclusion> RunCheck(LeafContext context) {
   Conclusion conclusion;
   conclusion.version = found.latest;
   if (!found.fresh) {
-    ContainerRequest wanted{.plan_id = context.plan.id,
-                            .step_name = plan.name,
-                            .type = "check",
-                            .tags = plan.tags,
-                            .env = run.ResourceEnv(),
-                            .dir = std::string(kCheckDir)};
-    co_await SetImage(context, plan.image, wanted);
-    const Container container =
-        co_await FindOrCreateContainer(run, std::move(wanted), context.stop());
-    run.EmitOnce(context.plan.id, Stage::kStarted, protocol::StartEvent("", origin, run.now()));
-    Interruption limited(&context.interruption);
-    SetTimeLimit(limited, run.timers(), plan.timeout);
-    const std::optional<protocol::Version> from =
-        plan.from_version ? plan.from_version : found.latest;
-    JsonObject request{{"source", source}, {"version", ToJson(from)}};
-    const ScriptEnd end = co_await RunScript(context, container, std::string(kCheckPath), {},
-                                             std::move(request), limited);
+    const CheckOutput output = co_await RunCheckScript(
+        context, source, plan.from_version ? plan.from_version : found.latest);
     const std::string error =
-        end.exit_status == 0 ? "" : "check exited with status " + std::to_string(end.exit_status);
-    std::vector<protocol::Version> versions;
-    if (error.empty()) versions = ValueOrThrow(ParseVersions(end.output));
+        output.exit_status == 0 ? ""
+                                : "check exited with status " + std::to_string(output.exit_status);
+    const std::vector<protocol::Version>& versions = output.versions;
     if (!versions.empty()) conclusion.version = versions.back();
     conclusion.outcome = error.empty() ? Outcome::kSucceeded : Outcome::kFailed;
     const auto interval = ParseDuration(plan.interval);

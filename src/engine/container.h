@@ -2,16 +2,19 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "engine/build_run.h"
+#include "fleet/registry.h"
 #include "fleet/worker_client.h"
 
 namespace pinion::engine {
 
 /// What a step needs to run a process in.
 struct ContainerRequest {
+  std::string handle;  ///< empty: derived from build and step
   std::string plan_id;
   std::string step_name;
   std::string type;  ///< get, put, task, check or run
@@ -44,8 +47,10 @@ struct ContainerRequest {
   std::vector<Cache> caches;
 };
 
+/// A container on its worker. As long as a copy lives, the worker's load counts it.
 struct Container {
-  fleet::WorkerClient* worker = nullptr;
+  std::shared_ptr<fleet::Placement> placement;
+  fleet::WorkerClient* worker = nullptr;  ///< of the placement
   std::string handle;
   std::map<std::string, std::string> volumes;  ///< mount path to volume handle
   std::string image_user;
@@ -53,12 +58,27 @@ struct Container {
 
 /// The handle of a step's container: the same step always has the same, so that coming back after a
 /// crash finds it.
-std::string ContainerHandle(BuildId build, const std::string& plan_id);
+std::string ContainerHandle(const BuildRun& run, const std::string& plan_id);
 
 /// Chooses a worker (announcing selected-worker), makes volumes and container there, or finds the
 /// container that a former life of this process made. Inputs from other workers are streamed over.
 Task<Container> FindOrCreateContainer(BuildRun& run, ContainerRequest request,
                                       std::stop_token stop);
+
+/// Base resource types as volumes on workers: imported once per worker and version.
+class BaseTypes {
+ public:
+  /// Handle of the volume to copy; kUnavailable if the worker does not bring the type.
+  Task<std::string> Import(BuildRun& run, fleet::WorkerClient& worker, std::string type,
+                           std::stop_token stop);
+  /// The worker turned out not to have it any more.
+  void Forget(const std::string& worker, const std::string& handle) {
+    imported_.erase({worker, handle});
+  }
+
+ private:
+  std::set<std::pair<std::string, std::string>> imported_;
+};
 
 /// What an image says about itself (metadata.json beside its rootfs).
 struct ImageMetadata {

@@ -66,6 +66,18 @@ void Engine::Start(BuildId build) {
   tasks_.Spawn(Run(build));
 }
 
+void Engine::ReportError(BuildId build, std::string message) {
+  tasks_.Spawn(WriteError(build, std::move(message)));
+}
+
+Task<void> Engine::WriteError(BuildId build, std::string message) {
+  const auto writer = co_await services_.logs.OpenWriter(build);
+  const std::int64_t now = services_.timers.clock().UnixSeconds();
+  writer->Append(protocol::ErrorEvent({}, now, message));
+  writer->Append(protocol::StatusEvent(store::Name(store::BuildStatus::kErrored), now));
+  co_await writer->Finish();
+}
+
 void Engine::Abort(BuildId build) {
   const auto found = running_.find(build);
   if (found == running_.end()) return;  // claiming reads the row's flag

@@ -23,6 +23,8 @@ class Engine {
   Task<void> TakeUp();
   /// Runs this build unless it runs already.
   void Start(BuildId build);
+  /// The build never ran, because no plan could be made: says why in its log, which then ends.
+  void ReportError(BuildId build, std::string message);
   /// Interrupts the build's steps, if it runs here; its hooks run, then it ends as aborted.
   void Abort(BuildId build);
   bool IsRunning(BuildId build) const { return running_.contains(build); }
@@ -36,6 +38,7 @@ class Engine {
   Task<void> RunClaimed(BuildId build);
   Task<Outcome> RunPlan(BuildRun& run, const std::string& text);
   Task<void> End(BuildRun& run, store::BuildStatus status);
+  Task<void> WriteError(BuildId build, std::string message);
 
   EngineServices services_;
   std::map<BuildId, BuildRun*> running_;  // null while it is being claimed

@@ -1,5 +1,6 @@
 #include "engine/resource_script.h"
 
+#include "engine/image_pull.h"
 #include "engine/resource_caches.h"
 #include "protocol/events.h"
 #include "store/resources.h"
@@ -33,9 +34,15 @@ struct Fetched {
 };
 
 /// Runs `in` in a container and keeps its volume as the worker's cache.
-Task<Fetched> Fetch(LeafContext context, const protocol::GetPlan& plan, CacheKey key,
-                    Json request) {
+Task<Fetched> Fetch(LeafContext context, CacheKey key, protocol::Version version, Json request) {
+  const protocol::GetPlan& plan = *context.plan.get;
   BuildRun& run = context.run;
+  if (!plan.image.get_plan && plan.image.base_type == kRegistryImage) {
+    auto pulled =
+        co_await PullImage(context, key, *request.Find("source"),
+                           request.Find("params") ? *request.Find("params") : Json(), version);
+    if (pulled) co_return Fetched{std::move(pulled->artifact), std::move(pulled->metadata)};
+  }
   ContainerRequest wanted{.plan_id = context.plan.id,
                           .step_name = plan.name,
                           .type = "get",
@@ -81,7 +88,7 @@ Task<Conclusion> RunGet(LeafContext context) {
   // One fetch at a time of the same thing: whoever waits finds it in the cache.
   const auto turn = co_await run.services().gets.Enter(key.text, context.stop());
   Fetched fetched;
-  if (std::optional<CachedVolume> cached = co_await FindCache(run, key, plan.tags)) {
+  if (std::optional<CachedVolume> cached = co_await FindCache(run, key, version)) {
     run.Say(context.plan.id, "\x1b[1;36mINFO: found existing resource cache\x1b[0m\n\n");
     fetched.artifact = {.worker = cached->worker, .volume = cached->volume, .from_cache = true};
     fetched.metadata = std::move(cached->metadata);

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "async/signal.h"
+#include "async/task_group.h"
 #include "base/text.h"
 #include "protocol/events.h"
 
@@ -75,7 +75,7 @@ void OutputLog::Append(std::size_t length) {
   if (length == 0 || run_.released()) return;
   const std::string_view text = std::string_view(pending_).substr(0, length);
   offset_ += length;
-  const std::vector<std::string> secrets = scope_.Secrets();
+  const std::vector<std::string> secrets = scope_.vars().SecretTexts();
   const protocol::Origin origin{.id = plan_id_, .source = stream_ == 1 ? "stdout" : "stderr"};
   const events::Coverage coverage{.plan_id = plan_id_, .stream = stream_, .end = offset_};
   run_.writer().Append(
@@ -86,19 +86,13 @@ void OutputLog::Append(std::size_t length) {
 
 namespace {
 
-/// Stops a container when its step is interrupted; the follower then sees the process's end.
-struct Stopper {
-  BuildRun& run;
-  fleet::WorkerClient& worker;
-  std::string handle;
-
-  static Task<void> Stop(BuildRun& run, fleet::WorkerClient& worker, std::string handle,
-                         std::stop_token stop) {
-    co_await worker.StopContainer(handle, false, stop);
-    co_await run.timers().Sleep(kStopGrace, stop);
-    co_await worker.StopContainer(handle, true, stop);
-  }
-};
+/// Ends a container's process when its step is interrupted; the follower then sees its end.
+Task<void> StopProcess(BuildRun& run, fleet::WorkerClient& worker, std::string handle,
+                       std::stop_token stop) {
+  co_await worker.StopContainer(handle, false, stop);
+  co_await run.timers().Sleep(kStopGrace, stop);
+  co_await worker.StopContainer(handle, true, stop);
+}
 
 }  // namespace
 
@@ -125,7 +119,7 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
       give_up.request_stop();
       return;
     }
-    stopping.Spawn(Stopper::Stop(run, worker, handle, stopping.stop_token()));
+    stopping.Spawn(StopProcess(run, worker, handle, stopping.stop_token()));
     last_resort =
         run.timers().After(kStopGrace + kKillGrace, [&give_up] { give_up.request_stop(); });
   };

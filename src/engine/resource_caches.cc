@@ -41,18 +41,18 @@ CacheKey MakeCacheKey(std::string_view scope_key, const Json& params,
 }
 
 Task<std::optional<CachedVolume>> FindCache(BuildRun& run, CacheKey key,
-                                            std::vector<std::string> tags) {
-  (void)tags;
+                                            protocol::Version version) {
   co_return co_await run.services().database.Write(
       store::Pool::kEngine,
-      [key = key.text,
+      [key = key.text, version,
        build = run.build().id](store::Transaction& transaction) -> std::optional<CachedVolume> {
-        const auto cached = store::FindResourceCacheVolume(transaction, key);
-        if (!cached) return std::nullopt;
-        if (build) store::UseResourceCache(transaction, cached->cache, build);
-        const auto metadata = FromText<protocol::Metadata>(cached->metadata);
-        return CachedVolume{.worker = cached->worker,
-                            .volume = cached->volume,
+        const auto cache =
+            store::UseResourceCache(transaction, key, store::VersionText(version), build);
+        const auto volumes = store::FindResourceCacheVolumes(transaction, cache.id);
+        if (volumes.empty()) return std::nullopt;
+        const auto metadata = FromText<protocol::Metadata>(cache.metadata);
+        return CachedVolume{.worker = volumes.front().worker_name,
+                            .volume = volumes.front().handle,
                             .metadata = metadata.value_or(protocol::Metadata())};
       });
 }
@@ -62,10 +62,10 @@ Task<void> KeepCache(BuildRun& run, CacheKey key, protocol::Version version, Art
   co_await run.services().database.Write(
       store::Pool::kEngine, [key = key.text, version, artifact, metadata,
                              build = run.build().id](store::Transaction& transaction) {
-        const auto cache = store::FindOrCreateResourceCache(
-            transaction, key, store::VersionText(version), store::MetadataText(metadata));
-        store::InitializeResourceCacheVolume(transaction, artifact.volume, cache);
-        if (build) store::UseResourceCache(transaction, cache, build);
+        const auto cache =
+            store::UseResourceCache(transaction, key, store::VersionText(version), build);
+        store::SetResourceCacheMetadata(transaction, cache.id, store::MetadataText(metadata));
+        store::SetVolumeResourceCache(transaction, artifact.volume, cache.id);
       });
 }
 

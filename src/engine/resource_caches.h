@@ -29,8 +29,7 @@ struct CachedVolume {
 
 /// The content on some running worker; marks it as used by this build, so that it is not collected
 /// under it.
-Task<std::optional<CachedVolume>> FindCache(BuildRun& run, CacheKey key,
-                                            std::vector<std::string> tags);
+Task<std::optional<CachedVolume>> FindCache(BuildRun& run, CacheKey key, protocol::Version version);
 /// Makes a fetched volume the cache of its worker.
 Task<void> KeepCache(BuildRun& run, CacheKey key, protocol::Version version, Artifact artifact,
                      protocol::Metadata metadata);

@@ -8,6 +8,7 @@
 
 #include "base/json_fields.h"
 #include "protocol/task_config.h"
+#include "vars/variables.h"
 
 namespace pinion::engine {
 
@@ -29,7 +30,8 @@ struct Artifact {
 /// (across, image fetches): a name is looked up outwards and set in the innermost scope.
 class Scope {
  public:
-  explicit Scope(Scope* parent = nullptr) : parent_(parent) {}
+  explicit Scope(Scope* parent = nullptr)
+      : parent_(parent), vars_(parent ? &parent->vars_ : nullptr) {}
 
   void SetArtifact(const std::string& name, Artifact artifact) {
     artifacts_[name] = std::move(artifact);
@@ -44,18 +46,15 @@ class Scope {
   }
   const protocol::Version* FindVersion(const std::string& plan_id) const;
 
-  /// ((.:name)): set by load_var, across and gets. `secret` values are redacted from logs.
-  void SetLocalVar(const std::string& name, Json value, bool secret);
-  const Json* FindLocalVar(const std::string& name) const;
-  /// Every secret text that is known in this scope and those around it.
-  std::vector<std::string> Secrets() const;
+  /// ((.:name)): set by load_var, across and gets. Texts of secret values are redacted from logs.
+  vars::LocalVariables& vars() { return vars_; }
+  const vars::LocalVariables& vars() const { return vars_; }
 
  private:
   Scope* parent_;
   std::map<std::string, Artifact> artifacts_;
   std::map<std::string, protocol::Version> versions_;
-  std::map<std::string, Json> vars_;
-  std::vector<std::string> secrets_;
+  vars::LocalVariables vars_;
 };
 
 }  // namespace pinion::engine

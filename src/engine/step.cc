@@ -18,7 +18,7 @@ void Apply(const Conclusion& conclusion, const std::string& plan_id, Scope& scop
     scope.SetArtifact(name, artifact);
   if (conclusion.version) scope.SetVersion(plan_id, *conclusion.version);
   for (const Conclusion::Var& var : conclusion.vars) {
-    scope.SetLocalVar(var.name, var.value, var.secret);
+    scope.vars().Set(var.name, var.value, var.secret);
   }
 }
 

@@ -6,9 +6,11 @@
 #include "engine/output.h"
 #include "engine/resource_caches.h"
 #include "engine/steps.h"
+#include "engine/volumes.h"
 #include "pipeline/planner.h"
 #include "pipeline/reader.h"
 #include "protocol/events.h"
+#include "vars/template.h"
 
 namespace pinion::engine {
 namespace {
@@ -28,20 +30,22 @@ std::string Resolve(const std::string& dir, const std::string& path) {
 
 Task<protocol::TaskConfig> LoadConfig(LeafContext context) {
   const protocol::TaskPlan& plan = *context.plan.task;
-  Json config;
+  protocol::TaskConfig merged;
   if (!plan.config_path.empty()) {
     const std::string text = co_await ReadArtifactFile(context, plan.config_path);
-    auto parsed = pipeline::ReadTaskConfigText(text, plan.vars);
-    if (!parsed) {
-      throw Failure(std::move(parsed.error()).Context("task config '" + plan.config_path + "'"));
+    auto loaded = pipeline::LoadTaskConfig(text);
+    if (!loaded) {
+      throw Failure(std::move(loaded.error()).Context("task config '" + plan.config_path + "'"));
     }
-    config = ToJson(*parsed);
+    // The step's own vars first; what they leave open is for local vars and credential managers.
+    const vars::StaticVariables step_vars(plan.vars);
+    const Json filled = ValueOrThrow(vars::Interpolate(ToJson(*loaded), step_vars));
+    merged = ValueOrThrow(FromJson<protocol::TaskConfig>(filled));
   } else if (plan.config) {
-    config = ToJson(*plan.config);
+    merged = *plan.config;
   } else {
     throw Failure(ErrorKind::kInvalid, "the task has neither a config nor a file");
   }
-  protocol::TaskConfig merged = ValueOrThrow(FromJson<protocol::TaskConfig>(config));
   if (plan.container_limits) {
     if (!merged.container_limits) merged.container_limits.emplace();
     if (plan.container_limits->cpu) merged.container_limits->cpu = plan.container_limits->cpu;
@@ -73,11 +77,11 @@ Task<void> SetTaskImage(LeafContext context, const protocol::TaskConfig& config,
     }
     request.artifact = *artifact;
   } else if (config.image_resource) {
-    const pipeline::ImagePlan fetch =
-        pipeline::MakeImagePlan(context.plan.id, *config.image_resource, plan.resource_types,
-                                plan.tags, plan.check_skip_interval);
-    request.artifact =
-        co_await FetchImage(context, fetch.check ? &*fetch.check : nullptr, *fetch.get);
+    const pipeline::ImagePlans fetch =
+        pipeline::FetchImagePlans(context.plan.id, *config.image_resource, plan.resource_types,
+                                  plan.tags, plan.check_skip_interval);
+    const protocol::Plan* check = fetch.check ? &*fetch.check : nullptr;
+    request.artifact = co_await FetchImage(context, check, fetch.get);
   } else if (!config.rootfs_uri.empty()) {
     request.rootfs_uri = config.rootfs_uri;
   } else {
@@ -177,8 +181,7 @@ Task<Conclusion> RunTask(LeafContext context) {
   Interruption limited(&context.interruption);
   const std::string dir = request.dir;
   const std::optional<Artifact> image = request.artifact;
-  const Container container =
-      co_await FindOrCreateContainer(run, std::move(request), context.stop());
+  const Container container = co_await FindOrCreateContainer(run, request, context.stop());
   co_await SetCommand(context, container, image, config);
   SetTimeLimit(limited, run.timers(), plan.timeout);
   run.EmitOnce(id, Stage::kStarted, protocol::StartTaskEvent(origin, run.now(), config));
@@ -205,6 +208,9 @@ Task<Conclusion> RunTask(LeafContext context) {
     if (volume == container.volumes.end()) continue;
     conclusion.artifacts[name] = {.worker = container.worker->name(), .volume = volume->second};
   }
+  conclusion.also = [request, container](store::Transaction& transaction) {
+    KeepTaskCaches(transaction, request, container);
+  };
   if (conclusion.interrupted) co_return conclusion;
   run.EmitOnce(id, Stage::kFinished, protocol::FinishTaskEvent(origin, run.now(), end.exit_status));
   conclusion.outcome = end.exit_status == 0 ? Outcome::kSucceeded : Outcome::kFailed;

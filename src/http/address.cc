@@ -83,14 +83,19 @@ Result<Listening> ListenUnix(const std::string& path) {
 Result<Listening> ListenTcp(const Address& address) {
   boost::system::error_code error;
   const std::string host = address.host == "localhost" ? "127.0.0.1" : address.host;
-  const auto ip = host.empty() ? boost::asio::ip::address(boost::asio::ip::address_v6::any())
-                               : boost::asio::ip::make_address(host, error);
+  if (host.empty()) {
+    // Every address of the machine, both kinds; of one kind where the kernel has no IPv6.
+    auto both = ListenTcp({.host = "::", .port = address.port});
+    if (both || both.error().message != std::strerror(EAFNOSUPPORT)) return both;
+    return ListenTcp({.host = "0.0.0.0", .port = address.port});
+  }
+  const auto ip = boost::asio::ip::make_address(host, error);
   if (error) return Fail(ErrorKind::kInvalid, "\"" + host + "\" is no IP address");
   const boost::asio::ip::tcp::endpoint endpoint(
       ip, static_cast<std::uint16_t>(std::stoi(address.port)));
   Descriptor listener(
       socket(endpoint.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (listener.get() < 0) return std::unexpected(SystemError("socket", errno));
+  if (listener.get() < 0) return Fail(ErrorKind::kInternal, std::strerror(errno));
   const int on = 1;
   setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (bind(listener.get(), endpoint.data(), static_cast<socklen_t>(endpoint.size())) != 0 ||
@@ -108,16 +113,8 @@ Result<Listening> ListenTcp(const Address& address) {
   return Listening{.descriptor = listener.Release(), .port = bound.port()};
 }
 
-Task<std::unique_ptr<Socket>> ConnectTo(Executor executor, Timers& timers, const sockaddr* address,
-                                        std::size_t length, int family, std::stop_token stop) {
-  Descriptor descriptor(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (descriptor.get() < 0) throw Failure(SystemError("socket", errno));
-  if (family != AF_UNIX) SetTcpOptions(descriptor.get());
-  if (connect(descriptor.get(), address, static_cast<socklen_t>(length)) == 0) {
-    co_return MakeSocket(executor, timers, descriptor.Release());
-  }
-  // A Unix socket whose backlog is full answers EAGAIN; waiting for it would need a timer.
-  if (errno != EINPROGRESS) throw Failure(SystemError("connect", errno));
+Task<std::unique_ptr<Socket>> FinishConnecting(Executor executor, Timers& timers,
+                                               Descriptor& descriptor, std::stop_token stop) {
   Readiness readiness(executor, descriptor.Release());
   co_await readiness.WaitWritable(stop);
   int cause = 0;
@@ -125,6 +122,21 @@ Task<std::unique_ptr<Socket>> ConnectTo(Executor executor, Timers& timers, const
   getsockopt(readiness.descriptor(), SOL_SOCKET, SO_ERROR, &cause, &size);
   if (cause != 0) throw Failure(SystemError("connect", cause));
   co_return MakeSocket(executor, timers, readiness.Release());
+}
+
+Task<std::unique_ptr<Socket>> ConnectTo(Executor executor, Timers& timers, const sockaddr* address,
+                                        std::size_t length, int family, std::stop_token stop) {
+  Descriptor descriptor(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (descriptor.get() < 0) throw Failure(SystemError("socket", errno));
+  if (family != AF_UNIX) SetTcpOptions(descriptor.get());
+  while (connect(descriptor.get(), address, static_cast<socklen_t>(length)) != 0) {
+    if (errno == EINPROGRESS)
+      co_return co_await FinishConnecting(executor, timers, descriptor, stop);
+    if (errno != EAGAIN) throw Failure(SystemError("connect", errno));
+    // A Unix socket whose backlog is full; the kernel does not tell when there is room.
+    co_await timers.Sleep(std::chrono::milliseconds(2), stop);
+  }
+  co_return MakeSocket(executor, timers, descriptor.Release());
 }
 
 using Resolver = boost::asio::ip::tcp::resolver;

@@ -11,8 +11,6 @@
 
 namespace pinion::http {
 
-std::unique_ptr<Stream> MakeStream(std::shared_ptr<Socket> socket);
-
 namespace {
 
 constexpr std::size_t kHeaderBytesMax = 256 << 10;
@@ -310,21 +308,36 @@ class ClientImpl final : public Client {
     }
   }
 
+  std::string HeadText(const Request& request, bool has_source, bool chunked) const {
+    Headers headers = request.headers;
+    headers.Erase("Transfer-Encoding");
+    if (!has_source) headers.Erase("Content-Length");
+    if (!headers.Has("Host")) headers.Add("Host", pool_->peer->host_header);
+    if (chunked) {
+      headers.Add("Transfer-Encoding", "chunked");
+    } else if (!has_source && (!request.body.empty() || request.method == "POST" ||
+                               request.method == "PUT" || request.method == "PATCH")) {
+      headers.Add("Content-Length", std::to_string(request.body.size()));
+    }
+    for (const std::string_view part :
+         {std::string_view(request.method), std::string_view(request.target)}) {
+      if (part.empty() || part.find_first_of(" \t\r\n") != std::string_view::npos) {
+        throw Failure(ErrorKind::kInternal, "the request's method or target has white space in it");
+      }
+    }
+    std::string text = request.method + " " + request.target + " HTTP/1.1\r\n";
+    AppendFields(text, headers);
+    return text + "\r\n";
+  }
+
   Task<void> SendRequest(Link& link, const Request& request, BodyReader* source, bool& source_used,
                          std::stop_token stop) {
-    std::string head = request.method + " " + request.target + " HTTP/1.1\r\n";
-    if (!request.headers.Has("Host")) head += "Host: " + pool_->peer->host_header + "\r\n";
-    AppendFields(head, request.headers);
-    if (source) {
-      head += "Transfer-Encoding: chunked\r\n";
-    } else if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {
-      head += "Content-Length: " + std::to_string(request.body.size()) + "\r\n";
-    }
-    head += "\r\n";
+    const bool chunked = source && !request.headers.Has("Content-Length");
+    const std::string head = HeadText(request, source, chunked);
     link.socket->SetStallTimeouts({}, pool_->options.response_timeout);
     try {
       co_await link.socket->Write({head, request.body}, stop);
-      if (source) co_await SendBody(link, *source, source_used, stop);
+      if (source) co_await SendBody(link, *source, chunked, source_used, stop);
     } catch (const BrokenOff&) {
       // A peer that does not want the body may answer and close at once: its answer is read if it
       // is there, and else fails in the same way.
@@ -333,7 +346,7 @@ class ClientImpl final : public Client {
   }
 
   /// Until the source's end, or until the peer answers: then it does not want the rest.
-  static Task<void> SendBody(Link& link, BodyReader& source, bool& source_used,
+  static Task<void> SendBody(Link& link, BodyReader& source, bool chunked, bool& source_used,
                              std::stop_token stop) {
     LinkedStop sending(stop);
     struct Watch {
@@ -358,14 +371,12 @@ class ClientImpl final : public Client {
         source_used = true;
         const std::size_t got = co_await source.Read(chunk, sending.token());
         if (got == 0) break;
-        std::array<char, 16> size;
-        const int length = std::snprintf(size.data(), size.size(), "%zx\r\n", got);
-        co_await link.socket->Write(
-            {std::string_view(size.data(), static_cast<std::size_t>(length)),
-             std::string_view(chunk.data(), got), "\r\n"},
-            sending.token());
+        const std::string_view bytes(chunk.data(), got);
+        std::string size;
+        if (chunked) size = ChunkSize(got);
+        co_await link.socket->Write({size, bytes, chunked ? "\r\n" : ""}, sending.token());
       }
-      co_await link.socket->Write({"0\r\n\r\n"}, sending.token());
+      if (chunked) co_await link.socket->Write({"0\r\n\r\n"}, sending.token());
     } catch (const Cancelled&) {
       if (stop.stop_requested() || !sending.stop_requested()) throw;
       link.abandoned_body = true;

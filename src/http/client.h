@@ -12,7 +12,9 @@ namespace pinion::http {
 struct ClientOptions {
   /// "unix:/path", or "http://host:port", "https://host".
   std::string url;
-  std::size_t connections_max = 32;  ///< to this peer; further calls wait in order
+  /// To this peer at a time; further calls wait in order. A streamed body counts until it is read
+  /// or dropped, a hijacked connection and a WebSocket do not count any more.
+  std::size_t connections_max = 32;
   Duration connect_timeout = std::chrono::seconds(5);
   Duration response_timeout =
       std::chrono::seconds(60);           ///< from the request's end to the head; 0 none

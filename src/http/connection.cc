@@ -105,6 +105,7 @@ Task<bool> Connection::ReadRequestHead() {
     }
   }
   first_ = false;
+  if (reader_.HeadIsHere()) co_return true;
   Deadline slow(shared_.timers, shared_.options.header_timeout, closing_.get_token());
   try {
     const bool complete = co_await reader_.ReadHead(slow.token());
@@ -127,9 +128,18 @@ Task<bool> Connection::ServeOne() {
   }
   using State = ExchangeImpl::State;
   ExchangeImpl exchange(shared_, socket_, reader_, remote_address_);
-  exchange_ = &exchange;
-  co_await RunHandler(exchange);
-  exchange_ = nullptr;
+  {
+    exchange_ = &exchange;
+    struct Forget {
+      explicit Forget(ExchangeImpl*& of) : pointer(of) {}
+      Forget(const Forget&) = delete;
+      Forget& operator=(const Forget&) = delete;
+      ~Forget() { pointer = nullptr; }
+      ExchangeImpl*& pointer;
+    };
+    const Forget forget(exchange_);
+    co_await RunHandler(exchange);
+  }
   exchange.EndWatch();
   if (exchange.state() == State::kTaken) co_return false;
   if (exchange.state() == State::kOpen) {
@@ -167,14 +177,13 @@ Task<void> Connection::RunHandler(ExchangeImpl& exchange) {
     // The body is garbage: this is the client's fault, and what follows cannot be read.
     if (exchange.state() == ExchangeImpl::State::kOpen) throw;
     shared_.log.Debug("request broken", {{"error", failure.what()}});
+  } catch (const BrokenOff& failure) {
+    shared_.log.Debug("client left",
+                      {{"path", exchange.request().Path()}, {"error", failure.what()}});
   } catch (...) {
-    const Error error = CurrentError();
-    const bool left = exchange.stop().stop_requested() || error.kind == ErrorKind::kUnavailable;
-    const LogLevel level = left ? LogLevel::kDebug : LogLevel::kError;
-    const auto write = level == LogLevel::kDebug ? &Logger::Debug : &Logger::LogError;
-    (shared_.log.*write)("request failed", {{"method", exchange.request().method},
+    shared_.log.LogError("request failed", {{"method", exchange.request().method},
                                             {"path", exchange.request().Path()},
-                                            {"error", error.message}});
+                                            {"error", CurrentError().message}});
   }
 }
 

@@ -15,7 +15,9 @@ constexpr std::size_t kChunk = 16 << 10;
 /// A field of one line; text with line feeds takes a line for each.
 void AppendField(std::string& out, std::string_view name, std::string_view value) {
   for (const std::string_view line : Split(value, '\n')) {
-    out.append(name).append(": ").append(line).append("\n");
+    out.append(name);
+    if (!line.empty()) out.append(": ").append(line);
+    out.append("\n");
   }
 }
 
@@ -24,7 +26,8 @@ void AppendField(std::string& out, std::string_view name, std::string_view value
 void AppendServerSentEvent(std::string& out, const ServerSentEvent& event) {
   if (!event.id.empty()) AppendField(out, "id", event.id);
   if (!event.event.empty()) AppendField(out, "event", event.event);
-  if (!event.data.empty()) AppendField(out, "data", event.data);
+  // Also when it is empty: browsers ignore events without a data field.
+  AppendField(out, "data", event.data);
   out += "\n";
 }
 

@@ -28,33 +28,7 @@ bool WorthCompressing(std::string_view content_type) {
   return true;
 }
 
-/// A connection after its hijack.
-class TakenStream final : public Stream {
- public:
-  explicit TakenStream(std::shared_ptr<Socket> socket) : socket_(std::move(socket)) {}
-  TakenStream(const TakenStream&) = delete;
-  TakenStream& operator=(const TakenStream&) = delete;
-  ~TakenStream() override { socket_->Close(); }
-
-  Task<std::size_t> Read(std::span<char> buffer, std::stop_token stop) override {
-    return socket_->Read(buffer, std::move(stop));
-  }
-  Task<void> Write(std::string_view bytes, std::stop_token stop) override {
-    return socket_->Write({bytes}, std::move(stop));
-  }
-  void CloseWrite() override { socket_->CloseWrite(); }
-  void Close() override { socket_->Close(); }
-
- private:
-  std::shared_ptr<Socket> socket_;
-};
-
 }  // namespace
-
-std::unique_ptr<Stream> MakeStream(std::shared_ptr<Socket> socket) {
-  socket->SetStallTimeouts({}, {});
-  return std::make_unique<TakenStream>(std::move(socket));
-}
 
 ExchangeImpl::ExchangeImpl(ServerShared& shared, std::shared_ptr<Socket> socket,
                            MessageReader& reader, const std::string& remote_address)
@@ -244,11 +218,7 @@ Task<void> ExchangeImpl::WriteFrame(std::string_view bytes, std::stop_token stop
   }
   broken_ = true;
   if (chunked_) {
-    std::array<char, 20> size;
-    const auto end = std::to_chars(size.data(), size.data() + size.size(), bytes.size(), 16).ptr;
-    std::string_view line(size.data(), static_cast<std::size_t>(end - size.data()));
-    std::string frame_head(line);
-    frame_head += "\r\n";
+    const std::string frame_head = ChunkSize(bytes.size());
     co_await socket_->Write({frame_head, bytes, "\r\n"}, std::move(stop));
   } else {
     co_await socket_->Write({bytes}, std::move(stop));
@@ -285,7 +255,7 @@ Task<std::unique_ptr<Stream>> ExchangeImpl::Hijack(Response head) {
   const std::string text = HeadText(head, {});
   state_ = State::kTaken;
   reader_.GiveBack();
-  co_await socket_->Write({text}, stop_.get_token());
+  co_await socket_->Write({text}, {});
   co_return MakeStream(socket_);
 }
 

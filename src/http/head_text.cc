@@ -1,5 +1,7 @@
 #include "http/head_text.h"
 
+#include <array>
+#include <charconv>
 #include <ctime>
 
 #include "base/text.h"
@@ -25,6 +27,12 @@ void AppendFields(std::string& out, const Headers& headers) {
     }
     out.append(name).append(": ").append(value).append("\r\n");
   }
+}
+
+std::string ChunkSize(std::size_t bytes) {
+  std::array<char, 20> text;
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), bytes, 16).ptr;
+  return std::string(text.data(), end) + "\r\n";
 }
 
 std::string HttpDate(WallTime time) {

@@ -16,6 +16,9 @@ bool HasToken(std::string_view list, std::string_view token);
 /// redirect's target, say) is Failure(kInternal): it must not become a header of its own.
 void AppendFields(std::string& out, const Headers& headers);
 
+/// The line before a chunk of a chunked body.
+std::string ChunkSize(std::size_t bytes);
+
 /// The time as the Date header has it: "Tue, 15 Nov 1994 08:12:31 GMT".
 std::string HttpDate(WallTime time);
 

@@ -37,7 +37,7 @@ class BeastParser final : public MessageParser, private beast_http::basic_parser
   using Base = beast_http::basic_parser<kIsRequest>;
 
  public:
-  explicit BeastParser(std::size_t header_bytes_max) {
+  explicit BeastParser(std::size_t header_bytes_max) : header_bytes_max_(header_bytes_max) {
     this->header_limit(static_cast<std::uint32_t>(header_bytes_max));
     this->body_limit(boost::none);  // who reads the body decides how much it may be
   }
@@ -52,6 +52,14 @@ class BeastParser final : public MessageParser, private beast_http::basic_parser
       error_code error;
       const std::size_t used = Base::put({bytes.data(), bytes.size()}, error);
       step.used += used;
+      // Beast's limit is on what it holds unparsed, so that many small fields pass it.
+      if (in_head && (head_bytes_ += used) > header_bytes_max_) {
+        return std::unexpected(ParseError{431, "the header fields are too large"});
+      }
+      // A header folded over lines reads as two headers to some.
+      if (in_head && HasFold(bytes.substr(0, used))) {
+        return std::unexpected(ParseError{400, "a header is folded over several lines"});
+      }
       bytes.remove_prefix(used);
       if (error == beast_http::error::need_more) {
         if (!in_head && bytes.size() > kChunkHeaderBytesMax) {
@@ -110,6 +118,14 @@ class BeastParser final : public MessageParser, private beast_http::basic_parser
     return {};
   }
 
+  bool HasFold(std::string_view text) {
+    for (const char c : text) {
+      if (at_line_start_ && (c == ' ' || c == '\t')) return true;
+      at_line_start_ = c == '\n';
+    }
+    return false;
+  }
+
   static std::unexpected<ParseError> Refuse(int status, std::string message) {
     return std::unexpected(ParseError{status, std::move(message)});
   }
@@ -151,6 +167,9 @@ class BeastParser final : public MessageParser, private beast_http::basic_parser
 
   MessageHead head_;
   std::span<char> room_;
+  const std::size_t header_bytes_max_;
+  std::size_t head_bytes_ = 0;
+  bool at_line_start_ = false;
 };
 
 }  // namespace

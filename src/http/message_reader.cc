@@ -70,10 +70,14 @@ Task<bool> MessageReader::WaitForMessage(std::stop_token stop) {
   }
 }
 
+bool MessageReader::HeadIsHere() {
+  if (has_bytes() && !parser_->head_complete()) Feed({});
+  return parser_->head_complete();
+}
+
 Task<bool> MessageReader::ReadHead(std::stop_token stop) {
   for (;;) {
-    if (has_bytes()) Feed({});
-    if (parser_->head_complete()) co_return true;
+    if (HeadIsHere()) co_return true;
     const bool more = co_await Fill(kHeadChunk, stop);
     if (!more) co_return false;
   }

@@ -31,6 +31,8 @@ class MessageReader {
   void Next();
   /// Waits for the first byte of a message; false at the end of the stream.
   Task<bool> WaitForMessage(std::stop_token stop);
+  /// True if what was read so far holds the whole head, as it mostly does.
+  bool HeadIsHere();
   /// Reads up to the end of the head. False if the stream ends before it.
   Task<bool> ReadHead(std::stop_token stop);
   /// At least one byte of the body, or 0 when the message is complete.

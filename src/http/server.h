@@ -33,7 +33,9 @@ class Exchange {
   virtual const Request& request() const = 0;
   /// Address of the peer, without port; empty for Unix sockets.
   virtual const std::string& remote_address() const = 0;
-  /// Requested when the client goes away or the server shuts down.
+  /// Requested when the client goes away (noticed once the request's body was read) or the server
+  /// shuts down. After Hijack the server's shutdown only: what the client does is read from the
+  /// stream.
   virtual std::stop_token stop() const = 0;
 
   virtual BodyReader& body() = 0;

@@ -292,7 +292,33 @@ class PlainSocket final : public Socket {
   Duration write_stall_{0};
 };
 
+/// A connection after its hijack.
+class TakenStream final : public Stream {
+ public:
+  explicit TakenStream(std::shared_ptr<Socket> socket) : socket_(std::move(socket)) {}
+  TakenStream(const TakenStream&) = delete;
+  TakenStream& operator=(const TakenStream&) = delete;
+  ~TakenStream() override { socket_->Close(); }
+
+  Task<std::size_t> Read(std::span<char> buffer, std::stop_token stop) override {
+    return socket_->Read(buffer, std::move(stop));
+  }
+  Task<void> Write(std::string_view bytes, std::stop_token stop) override {
+    return socket_->Write({bytes}, std::move(stop));
+  }
+  void CloseWrite() override { socket_->CloseWrite(); }
+  void Close() override { socket_->Close(); }
+
+ private:
+  std::shared_ptr<Socket> socket_;
+};
+
 }  // namespace
+
+std::unique_ptr<Stream> MakeStream(std::shared_ptr<Socket> socket) {
+  socket->SetStallTimeouts({}, {});
+  return std::make_unique<TakenStream>(std::move(socket));
+}
 
 std::unique_ptr<Socket> MakeSocket(const Executor& executor, Timers& timers, int descriptor) {
   return std::make_unique<PlainSocket>(executor, timers, descriptor);

@@ -62,6 +62,9 @@ class Socket {
 /// Takes over a connected, non-blocking descriptor.
 std::unique_ptr<Socket> MakeSocket(const Executor& executor, Timers& timers, int descriptor);
 
+/// The socket as a taken-over connection, without stall time-outs. The end of the stream closes it.
+std::unique_ptr<Stream> MakeStream(std::shared_ptr<Socket> socket);
+
 /// Switches off Nagle's delay and has dead peers noticed within about two minutes. Unix sockets
 /// have neither: it does nothing then.
 void SetTcpOptions(int descriptor);

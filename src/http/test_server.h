@@ -57,7 +57,7 @@ class RawClient {
 };
 
 class ServerTest : public testing::Test {
- protected:
+ public:
   ~ServerTest() override {
     if (server_) loop_.RunUntilDone(server_->Shutdown(std::chrono::seconds(0)));
   }

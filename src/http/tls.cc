@@ -8,6 +8,8 @@
 
 #include <array>
 
+#include "async/signal.h"
+
 namespace pinion::http {
 
 namespace {
@@ -65,8 +67,7 @@ class TlsSocket final : public Socket {
     ThrowIfStopped(stop);
     for (;;) {
       if (const auto got = TryRead(buffer)) co_return *got;
-      // A key update is to be answered, by whoever comes first.
-      if (!writing_) co_await SendPending(stop);
+      if (BIO_ctrl_pending(out_) > 0) co_await SendPending(stop);  // the answer to a key update
       const bool more = co_await Receive(stop);
       if (!more) throw BrokenOff("TLS: the connection was cut off");
     }
@@ -91,8 +92,6 @@ class TlsSocket final : public Socket {
     ThrowIfStopped(stop);
     if (write_broken_) throw BrokenOff("TLS: an earlier write was given up");
     write_broken_ = true;  // until it is done: a record that is sent in part ends the connection
-    writing_ = true;
-    const Writing until_the_end(writing_);
     for (std::string_view piece : pieces) {
       while (!piece.empty()) {
         const std::string_view record = piece.substr(0, kRecord);
@@ -115,7 +114,7 @@ class TlsSocket final : public Socket {
     std::array<char, 256> alert;
     const int count = BIO_read(out_, alert.data(), alert.size());
     // Best effort: if the kernel has no room for these bytes, the peer sees the connection's end.
-    if (count > 0 && !writing_) {
+    if (count > 0 && !write_broken_) {
       plain_->WriteNow(std::string_view(alert.data(), static_cast<std::size_t>(count)));
     }
     plain_->CloseWrite();
@@ -140,14 +139,6 @@ class TlsSocket final : public Socket {
 
  private:
   static constexpr std::size_t kRecord = 16 << 10;
-
-  struct Writing {
-    explicit Writing(bool& of) : flag(of) {}
-    Writing(const Writing&) = delete;
-    Writing& operator=(const Writing&) = delete;
-    ~Writing() { flag = false; }
-    bool& flag;
-  };
 
   std::optional<std::size_t> TryRead(std::span<char> buffer) {
     if (!unread_.empty()) {
@@ -177,11 +168,14 @@ class TlsSocket final : public Socket {
   }
 
   Task<void> SendPending(std::stop_token stop) {
+    const auto permit = co_await sending_.Acquire(stop);
     while (BIO_ctrl_pending(out_) > 0) {
       std::string bytes(BIO_ctrl_pending(out_), '\0');
       const int count = BIO_read(out_, bytes.data(), static_cast<int>(bytes.size()));
       bytes.resize(static_cast<std::size_t>(std::max(count, 0)));
+      const bool broken = std::exchange(write_broken_, true);
       co_await plain_->Write({bytes}, stop);
+      write_broken_ = broken;
     }
   }
 
@@ -200,8 +194,8 @@ class TlsSocket final : public Socket {
   BIO* in_;   // owned by the session
   BIO* out_;  // owned by the session
   std::string unread_;
-  bool writing_ = false;
   bool write_broken_ = false;
+  Semaphore sending_{1};  ///< reading sends too, at times
 };
 
 class OpenSslContext final : public TlsContext {

@@ -100,10 +100,14 @@ class WebSocketImpl final : public WebSocket {
     } catch (const Violation& violation) {
       code = violation.code;
       error = violation.error();
+    } catch (const Failure&) {
+      closed_.Set();  // Close() need not wait for an answer
+      throw;
     }
     co_await SendClose(code, error.message, stop);
     stream_->Close();
     peer_closed_ = true;
+    closed_.Set();
     throw Failure(error);
   }
 
@@ -119,7 +123,7 @@ class WebSocketImpl final : public WebSocket {
       // Who reads at this time gets the peer's answer; else it is waited for here.
       while (!peer_closed_ && !reading_)
         co_await Step(deadline.token());
-      if (!peer_closed_) co_await closed_.Wait(deadline.token());
+      if (reading_) co_await closed_.Wait(deadline.token());
     } catch (const std::exception&) {
       // The peer is gone, or does not answer: the connection ends without its consent.
     }

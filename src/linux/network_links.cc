@@ -185,6 +185,18 @@ Result<void> NetlinkSocket::SetUp(const std::string& name) {
   return Send(message, "bring interface " + name + " up");
 }
 
+Result<void> NetlinkSocket::IsolatePort(const std::string& name) {
+  // Not through /sys/class/net: that shows the network namespace that it was mounted in.
+  const unsigned index = ::if_nametoindex(name.c_str());
+  if (index == 0) return std::unexpected(SystemError("find interface " + name, errno));
+  Message message(RTM_SETLINK, 0);
+  message.Put(ifinfomsg{.ifi_family = AF_BRIDGE, .ifi_index = static_cast<int>(index)});
+  const std::size_t port = message.Begin(IFLA_PROTINFO | NLA_F_NESTED);
+  message.Number(IFLA_BRPORT_ISOLATED, std::uint8_t{1});
+  message.End(port);
+  return Send(message, "isolate bridge port " + name);
+}
+
 Result<void> NetlinkSocket::AddAddress(const std::string& name, std::uint32_t address, int prefix) {
   auto index = LinkIndex(name);
   if (!index) return std::unexpected(std::move(index).error());

@@ -32,6 +32,8 @@ class NetlinkSocket {
                            int peer_namespace, int mtu);
   Result<void> DeleteLink(const std::string& name);
   Result<void> SetUp(const std::string& name);
+  /// Lets a bridge's port talk to ports that are not isolated, and to the bridge itself, only.
+  Result<void> IsolatePort(const std::string& name);
   /// An IPv4 address (host byte order) with its prefix; no error if it is there.
   Result<void> AddAddress(const std::string& name, std::uint32_t address, int prefix);
   Result<void> AddDefaultRoute(std::uint32_t gateway);

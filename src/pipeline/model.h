@@ -20,9 +20,11 @@ using Tags = std::vector<std::string>;
 
 struct Step;
 
-/// `version:` of a get: the latest, every one, or a fixed one.
+/// `version:` of a get: the latest, every one, or a fixed one. None of them for other text, which
+/// means the latest too.
 struct VersionSelector {
   bool every = false;
+  bool latest = false;
   std::optional<protocol::Version> pinned;
 };
 
@@ -42,7 +44,7 @@ struct PutStep {
   std::string name;
   std::string resource;
   Json params;
-  Json inputs;  ///< "all", "detect", list of names, or null
+  Json inputs;  ///< "all", "detect", list of names, "" for other text, or null
   Json get_params;
   bool no_get = false;
   Tags tags;
@@ -54,6 +56,7 @@ struct TaskStep {
   std::string name;
   std::string file;
   std::optional<protocol::TaskConfig> config;
+  std::vector<std::string> unknown_config_fields;  ///< keys of `config` that mean nothing
   bool privileged = false;
   bool hermetic = false;
   std::optional<protocol::ContainerLimits> container_limits;
@@ -126,8 +129,8 @@ struct Step {
                InParallelStep>
       core;
   /// Modifier of set_pipeline, load_var, try, do and in_parallel; get, put, task and run carry
-  /// their own.
-  std::string timeout;
+  /// their own. Given but empty is an error of the pipeline.
+  std::optional<std::string> timeout;
   std::optional<int> attempts;
   std::optional<Across> across;
   Box<Step> on_success;
@@ -135,6 +138,8 @@ struct Step {
   Box<Step> on_abort;
   Box<Step> on_error;
   Box<Step> ensure;
+  Json
+      unknown_fields;  ///< what belongs to no part of the step: an object, or null if there is none
 };
 
 struct Resource {

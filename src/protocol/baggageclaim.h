@@ -23,12 +23,17 @@ struct VolumeRequest {
   Json strategy;
   std::map<std::string, std::string> properties;
   bool privileged = false;
+  /// Whom the volume's root folder belongs to, as ids inside a container; root when absent.
+  std::optional<std::int64_t> uid;
+  std::optional<std::int64_t> gid;
   template <class Self, class Visit>
   static void Fields(Self& self, Visit& visit) {
     visit("handle", self.handle);
     visit("strategy", self.strategy);
     visit("properties", self.properties);
     visit("privileged", self.privileged, kOmitEmpty);
+    visit("uid", self.uid, kOmitEmpty);
+    visit("gid", self.gid, kOmitEmpty);
   }
 };
 

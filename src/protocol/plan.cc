@@ -95,6 +95,38 @@ Result<Plan> ParsePlan(std::string_view text) {
   return plan;
 }
 
+void ForEachPlan(Plan& plan, const std::function<void(Plan&)>& visit) {
+  visit(plan);
+  const auto enter = [&](Box<Plan>& inner) {
+    if (inner) ForEachPlan(*inner, visit);
+  };
+  const auto enter_all = [&](std::vector<Plan>& steps) {
+    for (Plan& step : steps)
+      ForEachPlan(step, visit);
+  };
+  const auto enter_hook = [&](HookPlan& hook) {
+    enter(hook.step);
+    enter(hook.next);
+  };
+  const auto enter_image = [&](TypeImage& image) {
+    enter(image.check_plan);
+    enter(image.get_plan);
+  };
+  if (plan.do_steps) enter_all(*plan.do_steps);
+  if (plan.in_parallel) enter_all(plan.in_parallel->steps);
+  if (plan.retry) enter_all(*plan.retry);
+  if (plan.on_success) enter_hook(*plan.on_success);
+  if (plan.on_failure) enter_hook(*plan.on_failure);
+  if (plan.on_abort) enter_hook(*plan.on_abort);
+  if (plan.on_error) enter_hook(*plan.on_error);
+  if (plan.ensure) enter_hook(*plan.ensure);
+  if (plan.try_step) enter(plan.try_step->step);
+  if (plan.timeout) enter(plan.timeout->step);
+  if (plan.get) enter_image(plan.get->image);
+  if (plan.put) enter_image(plan.put->image);
+  if (plan.check) enter_image(plan.check->image);
+}
+
 Json PublicPlan(const Plan& plan) {
   JsonObject object;
   if (!plan.id.empty()) object.Set("id", plan.id);

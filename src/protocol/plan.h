@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -341,6 +342,10 @@ struct Plan {
     visit("artifact_output", self.artifact_output, kOmitEmpty);
   }
 };
+
+/// Calls `visit` with the plan and every plan inside it, outer before inner; across templates are
+/// text and are not entered.
+void ForEachPlan(Plan& plan, const std::function<void(Plan&)>& visit);
 
 /// Plan to and from its JSON text; the text is what the database keeps.
 std::string PlanText(const Plan& plan);

@@ -65,12 +65,34 @@ void SetAllComponentsPaused(Transaction& transaction, bool paused) {
   }
 }
 
-void RecordComponentRun(Transaction& transaction, std::string_view name, std::int64_t started,
-                        Duration duration, const std::optional<std::string>& error) {
-  const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(duration).count();
-  transaction.Execute(
-      "update components set last_ran = $2, last_duration_us = $3, last_error = $4 where name = $1",
-      {name, started, std::int64_t{micros}, error});
+void RecordComponentRuns(Transaction& transaction, const std::vector<ComponentRun>& runs) {
+  if (runs.empty()) return;
+  std::string values;
+  std::vector<Param> params;
+  for (const ComponentRun& run : runs) {
+    const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(run.duration).count();
+    params.insert(params.end(),
+                  {run.name, run.started, std::int64_t{micros}, run.error.value_or("")});
+    const std::size_t first = params.size() - 3;
+    values += values.empty() ? "(" : ", (";
+    for (std::size_t i = first; i < first + 4; ++i) {
+      values += (i == first ? "$" : ", $") + std::to_string(i);
+    }
+    values += ")";
+  }
+  transaction.ExecuteList("with runs (name, started, micros, error) as (values " + values +
+                              ") update components set last_ran = runs.started, last_duration_us = "
+                              "runs.micros, last_error = nullif(runs.error, '') from runs "
+                              "where components.name = runs.name",
+                          params);
+}
+
+bool ClaimComponentRun(Transaction& transaction, std::string_view name, Duration interval) {
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(interval).count();
+  return transaction.Execute(
+             "update components set last_ran = $2 where name = $1 and "
+             "(last_ran is null or last_ran <= $3 or last_ran > $2)",
+             {name, transaction.now(), transaction.now() - std::int64_t{seconds}}) > 0;
 }
 
 }  // namespace pinion::store

@@ -28,8 +28,18 @@ std::optional<ComponentRow> FindComponent(Transaction& transaction, std::string_
 /// component.unpaused when it changes something.
 bool SetComponentPaused(Transaction& transaction, std::string_view name, bool paused);
 void SetAllComponentsPaused(Transaction& transaction, bool paused);
-/// Notes a run. It stays off the change feed.
-void RecordComponentRun(Transaction& transaction, std::string_view name, std::int64_t started,
-                        Duration duration, const std::optional<std::string>& error);
+/// A finished run, for the table.
+struct ComponentRun {
+  std::string name;
+  std::int64_t started = 0;  ///< unix seconds
+  Duration duration{};
+  std::optional<std::string> error;
+};
+/// Notes the last runs of several components, in one statement. It stays off the change feed.
+void RecordComponentRuns(Transaction& transaction, const std::vector<ComponentRun>& runs);
+
+/// Whether a run is due that only one node does in each interval: notes its start, or is false when
+/// another was first. `interval` may be shorter than the row's, to allow for jitter.
+bool ClaimComponentRun(Transaction& transaction, std::string_view name, Duration interval);
 
 }  // namespace pinion::store

@@ -1,5 +1,7 @@
 #include "store/leases_keeper.h"
 
+#include <algorithm>
+
 namespace pinion::store {
 
 LeaseKeeper::LeaseKeeper(Database& database, Timers& timers, Logger log, std::string node,
@@ -75,19 +77,25 @@ Task<void> LeaseKeeper::Round(std::stop_token stop) {
 }
 
 Task<void> LeaseKeeper::Run(std::stop_token stop) {
+  const bool alone = options_.renew == Duration::zero();
   while (!lost_) {
-    try {
-      co_await Round(stop);
-    } catch (const Failure& failure) {
-      log_.Warn("the lease could not be renewed", {{"error", failure.what()}});
-    }
-    if (lost_ || options_.renew == Duration::zero()) co_return;
-    const SteadyTime now = timers_.clock().Steady();
-    if (now - renewed_ >= options_.lasts) {
+    const Duration left = renewed_ + options_.lasts - timers_.clock().Steady();
+    if (!alone && left <= Duration::zero()) {
       Lose("it could not be renewed in time");
       co_return;
     }
-    co_await timers_.Sleep(options_.renew, stop);
+    // A renewal that hangs must not outlast the lease either.
+    const Deadline deadline(timers_, alone ? Duration::zero() : left, stop);
+    try {
+      co_await Round(deadline.token());
+    } catch (const Failure& failure) {
+      log_.Warn("the lease could not be renewed", {{"error", failure.what()}});
+    } catch (const Cancelled&) {
+      if (!deadline.expired()) throw;
+    }
+    if (lost_ || alone) co_return;
+    const SteadyTime next = timers_.clock().Steady() + options_.renew;
+    co_await timers_.SleepUntil(std::min(next, renewed_ + options_.lasts), stop);
   }
 }
 

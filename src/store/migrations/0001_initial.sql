@@ -199,6 +199,7 @@ create table build_outputs (
   name text not null,
   resource_id bigint not null references resources (id) on delete cascade,
   version_id bigint not null references versions (id) on delete cascade,
+  position bigint not null,                    -- in the order in which they were put
   primary key (build_id, name, version_id)
 );
 create index build_outputs_version on build_outputs (version_id, resource_id);
@@ -321,6 +322,7 @@ create table volumes (
 );
 create index volumes_worker on volumes (worker_name, state);
 create index volumes_container on volumes (container_handle);
+create index volumes_parent on volumes (parent_handle) where parent_handle is not null;
 create unique index volumes_resource_cache on volumes (worker_name, resource_cache_id)
   where resource_cache_id is not null;
 create unique index volumes_task_cache on volumes (worker_name, task_cache_key)
@@ -344,6 +346,7 @@ create table artifacts (
   created_at bigint not null
 );
 create index artifacts_build on artifacts (build_id);
+create index artifacts_volume on artifacts (volume_handle);
 
 -- Committed segments of build logs; the bytes are in the log store.
 create table log_segments (
@@ -393,4 +396,9 @@ create index changes_time on changes (time);
 create table settings (                        -- keys made on first start, wall message
   name text primary key,
   value text not null
+);
+
+create table revoked_tokens (                  -- logged out before they expire
+  id text primary key,
+  expires bigint not null
 );

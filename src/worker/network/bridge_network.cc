@@ -182,7 +182,7 @@ Result<NetworkSlot> BridgeNetwork::Make(bool privileged) {
       return std::unexpected(std::move(made).error());
     }
   }
-  auto isolated = linux::WriteKernelFile("/sys/class/net/" + port + "/brport/isolated", "1");
+  auto isolated = host->IsolatePort(port);
   if (!isolated) return std::unexpected(std::move(isolated).error());
   auto inside = linux::NetlinkSocket::OpenIn(pair->network.get());
   if (!inside) return std::unexpected(std::move(inside).error());

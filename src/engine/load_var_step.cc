@@ -4,6 +4,7 @@
 #include "engine/steps.h"
 #include "pipeline/yaml.h"
 #include "protocol/events.h"
+#include "vars/template.h"
 
 namespace pinion::engine {
 namespace {
@@ -23,7 +24,8 @@ Json ParseVar(const protocol::LoadVarPlan& plan, const std::string& text) {
   if (format == "json") {
     value = ParseJson(text);
   } else if (format == "yml" || format == "yaml") {
-    value = pipeline::YamlToJson(text);
+    const auto document = pipeline::ParseYaml(text);
+    value = document ? pipeline::NodeToJson(document->root) : std::unexpected(document.error());
   } else {
     throw Failure(ErrorKind::kInvalid,
                   "invalid format '" + plan.format + "': use json, yml, yaml, trim or raw");
@@ -36,6 +38,10 @@ Json ParseVar(const protocol::LoadVarPlan& plan, const std::string& text) {
 }
 
 }  // namespace
+
+Task<Json> FillIn(LeafContext context, Json value) {
+  co_return ValueOrThrow(vars::InterpolateAll(value, context.scope.vars()));
+}
 
 Task<Conclusion> RunLoadVar(LeafContext context) {
   BuildRun& run = context.run;
@@ -51,29 +57,6 @@ Task<Conclusion> RunLoadVar(LeafContext context) {
   run.Say(context.plan.id, "var " + plan.name + " fetched.\n");
   run.EmitOnce(context.plan.id, Stage::kFinished, protocol::FinishEvent(origin, run.now(), true));
   co_return conclusion;
-}
-
-Task<Conclusion> RunSetPipeline(LeafContext context) {
-  BuildRun& run = context.run;
-  const protocol::Origin origin{.id = context.plan.id};
-  run.EmitOnce(context.plan.id, Stage::kInitialized,
-               protocol::InitializeEvent("", origin, run.now()));
-  const Json filled = co_await FillIn(context, ToJson(*context.plan.set_pipeline));
-  const auto plan = ValueOrThrow(FromJson<protocol::SetPipelinePlan>(filled));
-  run.EmitOnce(context.plan.id, Stage::kStarted, protocol::StartEvent("", origin, run.now()));
-  JsonObject request{{"plan", ToJson(plan)},
-                     {"config", co_await ReadArtifactFile(context, plan.file)}};
-  JsonArray var_files;
-  for (const std::string& file : plan.var_files) {
-    var_files.push_back(co_await ReadArtifactFile(context, file));
-  }
-  request.Set("var_files", std::move(var_files));
-  const bool changed =
-      ValueOrThrow(co_await run.services().set_pipeline(run.build(), Json(std::move(request))));
-  run.Say(context.plan.id, changed ? "done\n" : "no changes to apply.\n");
-  run.Emit(protocol::SetPipelineChangedEvent(origin, run.now(), changed));
-  run.EmitOnce(context.plan.id, Stage::kFinished, protocol::FinishEvent(origin, run.now(), true));
-  co_return Conclusion{};
 }
 
 }  // namespace pinion::engine

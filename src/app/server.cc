@@ -1,0 +1,267 @@
+#include "app/server.h"
+
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "api/server.h"
+#include "app/controls.h"
+#include "app/local_worker.h"
+#include "base/encoding.h"
+#include "base/files.h"
+#include "checking/checker.h"
+#include "components/registry.h"
+#include "engine/check_runner.h"
+#include "engine/container.h"
+#include "engine/engine.h"
+#include "fleet/collector.h"
+#include "http/server.h"
+#include "scheduling/pipeline_planner.h"
+#include "scheduling/scheduler.h"
+#include "store/change_follower.h"
+#include "store/change_kinds.h"
+#include "store/leases_keeper.h"
+#include "store/teams.h"
+
+namespace pinion::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr Duration kRequestGrace = std::chrono::seconds(3);
+constexpr std::string_view kRole = "quickstart";
+
+/// This process's name among the nodes: kept, so that the next process in this folder is the same
+/// node and takes up what this one left.
+std::string NodeName(const std::string& state_dir) {
+  const fs::path path = fs::path(state_dir) / "node";
+  if (const auto kept = ReadFile(path, 256)) return *kept;
+  const std::string made = "node-" + ToHex(RandomBytes(8));
+  ValueOrThrow(WriteFile(path, made, 0600));
+  return made;
+}
+
+/// Who may do what in the main team, as the options say.
+std::string MainTeamAuth(const ServerOptions& options) {
+  JsonArray users;
+  for (const std::string& user : options.main_team_local_users)
+    users.push_back("local:" + user);
+  return ToText(
+      JsonObject{{"owner", JsonObject{{"users", std::move(users)}, {"groups", JsonArray()}}}});
+}
+
+}  // namespace
+
+/// In the order of their making; they go in reverse.
+struct Server::Parts {
+  SystemClock clock;
+  std::unique_ptr<Timers> timers;
+  ThreadPool log_pool{"build logs", 2, 10'000};
+  identity::LocalUsers local_users;
+  std::unique_ptr<store::Database> database;
+  std::unique_ptr<events::LogStore> logs;
+  std::unique_ptr<store::LeaseKeeper> lease;
+  std::unique_ptr<store::ChangeFollower> feed;
+  std::unique_ptr<fleet::WorkerRegistry> fleet;
+  std::unique_ptr<LocalWorker> worker;
+  engine::ImageMetadataCache image_metadata;
+  engine::BaseTypes base_types;
+  engine::SingleFlight gets;
+  engine::SingleFlight checks_in_flight;
+  std::unique_ptr<engine::Engine> engine;
+  std::unique_ptr<EngineControl> engine_control;
+  std::unique_ptr<engine::CheckRunner> check_runner;
+  engine::SourceFiller sources;
+  std::unique_ptr<checking::Checker> checker;
+  std::unique_ptr<scheduling::BuildPlanner> planner;
+  std::unique_ptr<scheduling::Scheduler> scheduler;
+  std::unique_ptr<fleet::Collector> collector;
+  std::unique_ptr<ManualChecks> manual_checks;
+  std::unique_ptr<Hijacking> hijacking;
+  std::unique_ptr<ArtifactStreams> artifacts;
+  std::unique_ptr<components::Registry> components;
+  std::unique_ptr<api::Services> services;
+  std::unique_ptr<api::Api> api;
+  std::unique_ptr<http::Server> http;
+  std::unique_ptr<TaskGroup> tasks;
+};
+
+Server::Server(Loop& loop, Logger log, ServerOptions options)
+    : loop_(loop), log_(std::move(log)), options_(std::move(options)) {}
+
+Server::~Server() = default;
+
+int Server::port() const {
+  return parts_->http->port();
+}
+
+Task<Result<void>> Server::Start() {
+  parts_ = std::make_unique<Parts>();
+  Parts& p = *parts_;
+  const Executor executor = loop_.executor();
+  p.timers = MakeSystemTimers(executor, p.clock);
+  p.tasks = std::make_unique<TaskGroup>(executor, log_, "server");
+  std::error_code error;
+  fs::create_directories(options_.state_dir, error);
+  // Others may pass, for root inside containers is nobody here; what is secret is 0600.
+  fs::permissions(options_.state_dir, fs::perms(0711), error);
+  for (const std::string& user : options_.local_users) {
+    if (auto added = p.local_users.Add(user); !added) co_return added;
+  }
+
+  auto database = store::Database::Open({.url = options_.DatabaseUrl(),
+                                         .api_connections = options_.api_max_conns,
+                                         .engine_connections = options_.backend_max_conns},
+                                        p.clock, log_);
+  if (!database) co_return std::unexpected(std::move(database.error()).Context("database"));
+  p.database = std::move(*database);
+  p.database->Run(store::Pool::kApi, true, [&](store::Transaction& transaction) {
+    store::EnsureMainTeam(transaction, MainTeamAuth(options_));
+  });
+  p.logs = events::MakeFileLogStore(fs::path(options_.state_dir) / "logs", executor, *p.timers,
+                                    p.log_pool, log_);
+
+  // Everything that runs builds does so under this lease.
+  const bool alone = p.database->dialect() == store::Dialect::kSqlite;
+  p.lease = std::make_unique<store::LeaseKeeper>(
+      *p.database, *p.timers, log_, NodeName(options_.state_dir), std::string(kRole),
+      store::LeaseOptions{.renew = alone ? Duration::zero() : store::LeaseOptions().renew},
+      store::LeaseKeeper::Events{
+          .take_over = [](store::Transaction&, const store::Lease&, const store::Lease&) {},
+          .taken_over = [this] { TakeUpBuilds(); },
+          .lost = [this] { LeaseLost(); }});
+  const store::Lease lease = co_await p.lease->Acquire(p.tasks->stop_token());
+  p.tasks->Spawn(p.lease->Run(p.tasks->stop_token()));
+
+  p.feed = std::make_unique<store::ChangeFollower>(*p.database, executor, *p.timers, log_);
+  p.fleet = std::make_unique<fleet::WorkerRegistry>(executor, *p.timers, *p.database, log_);
+  co_await p.fleet->Start();
+  p.worker = std::make_unique<LocalWorker>(executor, *p.timers, log_, options_);
+  if (auto started = co_await p.worker->Start(); !started) {
+    co_return std::unexpected(std::move(started.error()).Context("local worker"));
+  }
+  co_await p.fleet->Register(p.worker->Registration(), Duration::zero());
+
+  const engine::EngineServices services{.executor = executor,
+                                        .database = *p.database,
+                                        .timers = *p.timers,
+                                        .logs = *p.logs,
+                                        .fleet = *p.fleet,
+                                        .log = log_,
+                                        .owner = {lease.node, lease.epoch},
+                                        .external_url = options_.external_url,
+                                        .image_metadata = p.image_metadata,
+                                        .base_types = p.base_types,
+                                        .gets = p.gets,
+                                        .checks = p.checks_in_flight};
+  p.engine = std::make_unique<engine::Engine>(services);
+  p.engine_control = std::make_unique<EngineControl>(*p.engine);
+  p.check_runner = std::make_unique<engine::CheckRunner>(services, [&p] { p.collector->Notify(); });
+  p.checker = std::make_unique<checking::Checker>(
+      checking::Checker::Services{.executor = executor,
+                                  .database = *p.database,
+                                  .timers = *p.timers,
+                                  .feed = *p.feed,
+                                  .sources = p.sources,
+                                  .runner = *p.check_runner,
+                                  .log = log_},
+      checking::Checker::Options{
+          .interval = options_.resource_checking_interval,
+          .webhook_interval = options_.resource_with_webhook_checking_interval,
+          .timeout = options_.global_resource_check_timeout});
+  p.planner = scheduling::MakePipelinePlanner({});
+  p.scheduler = std::make_unique<scheduling::Scheduler>(
+      scheduling::Scheduler::Services{.executor = executor,
+                                      .database = *p.database,
+                                      .timers = *p.timers,
+                                      .feed = *p.feed,
+                                      .planner = *p.planner,
+                                      .starter = *p.engine_control,
+                                      .checks = *p.checker,
+                                      .owner = [lease_owner = services.owner]()
+                                          -> std::optional<store::Owner> { return lease_owner; },
+                                      .log = log_},
+      scheduling::Scheduler::Options{});
+  p.collector =
+      std::make_unique<fleet::Collector>(executor, *p.timers, *p.database, *p.fleet, log_);
+  p.feed->Subscribe(
+      [this](const std::vector<store::Change>& changes, bool) { OnChanges(changes); });
+  co_await p.feed->Start();
+  co_await p.engine->TakeUp();
+  co_await p.scheduler->Start();
+  co_await p.checker->Start();
+  p.tasks->Spawn(p.collector->Run(p.tasks->stop_token()));
+  co_return co_await Serve();
+}
+
+Task<Result<void>> Server::Serve() {
+  Parts& p = *parts_;
+  const Executor executor = loop_.executor();
+  p.manual_checks = std::make_unique<ManualChecks>(*p.database, *p.engine);
+  p.hijacking = std::make_unique<Hijacking>(*p.fleet);
+  p.artifacts = std::make_unique<ArtifactStreams>(*p.fleet, *p.database);
+  p.services = std::make_unique<api::Services>(
+      api::Services{.database = *p.database,
+                    .clock = p.clock,
+                    .timers = *p.timers,
+                    .executor = executor,
+                    .log = log_,
+                    .settings = {.cluster_name = options_.cluster_name,
+                                 .secure_cookies = options_.cookie_secure,
+                                 .token_lifetime = options_.auth_duration},
+                    .local_users = p.local_users,
+                    .logs = p.logs.get(),
+                    .builds = p.engine_control.get(),
+      .checks = p.manual_checks.get(),
+                    .hijack = p.hijacking.get(),
+                    .volumes = p.artifacts.get()});
+  p.api = std::make_unique<api::Api>(*p.services);
+  co_await p.api->Start();
+  p.http = http::Server::Make(executor, *p.timers, log_, {}, p.api->handler());
+  const std::string host =
+      options_.bind_ip.contains(':') ? "[" + options_.bind_ip + "]" : options_.bind_ip;
+  if (auto listening = p.http->Listen(host + ":" + std::to_string(options_.bind_port));
+      !listening) {
+    co_return listening;
+  }
+  p.services->settings.external_url = options_.ExternalUrl(p.http->port());
+  co_return Result<void>();
+}
+
+void Server::OnChanges(const std::vector<store::Change>& changes) {
+  Parts& p = *parts_;
+  for (const store::Change& change : changes) {
+    if (change.kind == store::kinds::kBuildAborted) p.engine->Abort(BuildId{change.id});
+    if (change.kind == store::kinds::kBuildFinished) p.collector->Notify();
+    if (change.kind == store::kWorkerChanged) p.tasks->Spawn(p.fleet->Refresh());
+  }
+}
+
+void Server::TakeUpBuilds() {
+  if (parts_->engine) parts_->tasks->Spawn(parts_->engine->TakeUp());
+}
+
+void Server::LeaseLost() {
+  log_.LogError("this node's lease was taken over by another: letting go of its builds");
+  if (parts_->engine) parts_->tasks->Spawn(parts_->engine->Release());
+}
+
+Task<void> Server::Shutdown() {
+  if (!parts_) co_return;
+  Parts& p = *parts_;
+  if (p.http) co_await p.http->Shutdown(kRequestGrace);
+  if (p.checker) co_await p.checker->Stop();
+  if (p.scheduler) co_await p.scheduler->Stop();
+  if (p.engine) co_await p.engine->Release();
+  if (p.feed) co_await p.feed->Stop();
+  if (p.tasks) {
+    p.tasks->RequestStop();
+    co_await p.tasks->Join();
+  }
+  if (p.fleet) co_await p.fleet->Close();
+  if (p.worker) co_await p.worker->Shutdown();
+  if (p.lease) co_await p.lease->Release({});
+  if (p.logs) co_await p.logs->Close();
+}
+
+}  // namespace pinion::app

@@ -1,0 +1,106 @@
+#include "engine/check_runner.h"
+
+#include <functional>
+
+#include "base/encoding.h"
+#include "engine/check_script.h"
+#include "engine/steps.h"
+#include "store/containers.h"
+#include "vars/template.h"
+
+namespace pinion::engine {
+namespace {
+
+/// Keeps the end of what a check said, for its error.
+class TailLog final : public events::BuildLogWriter {
+ public:
+  std::uint64_t Append(const protocol::Event& event,
+                       const std::optional<events::Coverage>&) override {
+    constexpr std::size_t kTailBytes = 2048;
+    if (event.name == "log") tail_ += event.data.StringAt("payload");
+    if (event.name == "error") tail_ += event.data.StringAt("message");
+    if (tail_.size() > kTailBytes) tail_.erase(0, tail_.size() - kTailBytes);
+    return next_++;
+  }
+  std::uint64_t Covered(const std::string&, int, int) const override { return 0; }
+  Task<void> Ready(std::stop_token) override { co_return; }
+  Task<void> Flush() override { co_return; }
+  Task<void> Finish() override { co_return; }
+  const std::string& tail() const { return tail_; }
+
+ private:
+  std::string tail_;
+  std::uint64_t next_ = 0;
+};
+
+store::BuildRow RowOf(const checking::CheckRequest& request) {
+  store::BuildRow row;
+  row.name = "check";
+  row.team = request.owner.team;
+  row.team_name = request.owner.team_name;
+  row.pipeline = request.owner.pipeline;
+  row.pipeline_name = request.owner.pipeline_name;
+  row.instance_vars = request.owner.instance_vars;
+  row.resource = request.resource;
+  row.resource_name = request.resource_name;
+  return row;
+}
+
+}  // namespace
+
+CheckRunner::CheckRunner(EngineServices services, std::function<void()> container_left)
+    : services_(std::move(services)), container_left_(std::move(container_left)) {}
+
+Task<checking::CheckResult> CheckRunner::RunCheck(checking::CheckRequest request,
+                                                  std::stop_token stop) {
+  const std::string prefix = "check-" + std::to_string(request.scope.value) + "-" +
+                             std::to_string(services_.owner.epoch) + "-" + std::to_string(++next_) +
+                             "-";
+  auto log = std::make_unique<TailLog>();
+  const TailLog& said = *log;
+  BuildRun run(services_, RowOf(request), std::move(log), {});
+  run.BeCheck(prefix, request.scope);
+  Scope scope;
+  const std::function<void()> interrupt = [&run] { run.root().Interrupt(Outcome::kAborted); };
+  const std::stop_callback on_stop(stop, interrupt);
+
+  CheckOutput output;
+  std::exception_ptr failure;
+  try {
+    const LeafContext context{run, scope, request.plan, run.root()};
+    const Json source = co_await engine::FillIn(context, request.plan.check->source);
+    output = co_await RunCheckScript(context, source, request.plan.check->from_version);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  co_await LeaveContainers(run.containers());
+  if (failure) std::rethrow_exception(failure);
+  if (output.exit_status != 0) {
+    throw Failure(ErrorKind::kInvalid, "check exited with status " +
+                                           std::to_string(output.exit_status) + ": " + said.tail());
+  }
+  co_return checking::CheckResult{.versions = std::move(output.versions)};
+}
+
+Task<void> CheckRunner::LeaveContainers(std::vector<std::string> handles) {
+  std::string error;
+  try {
+    co_await services_.database.Write(store::Pool::kEngine,
+                                      [handles](store::Transaction& transaction) {
+                                        for (const std::string& handle : handles) {
+                                          store::SetContainerDestroying(transaction, handle);
+                                        }
+                                      });
+  } catch (const Failure& failure) {
+    error = failure.error().message;  // the collector's sweep finds them
+  }
+  if (!error.empty()) services_.log.Warn("check's containers are left", {{"error", error}});
+  container_left_();
+}
+
+Task<Json> SourceFiller::FillIn(checking::SourceOwner, Json value, std::stop_token) {
+  // Credential managers come later; until then every ((var)) is undefined.
+  co_return ValueOrThrow(vars::InterpolateAll(value, vars::StaticVariables()));
+}
+
+}  // namespace pinion::engine

@@ -1,0 +1,32 @@
+#pragma once
+
+#include "checking/interfaces.h"
+#include "engine/build_run.h"
+
+namespace pinion::engine {
+
+/// Runs interval checks: the same script in the same kind of container as a build's check step, but
+/// without a build: nothing is kept of it but what the checker saves.
+class CheckRunner final : public checking::CheckRunner {
+ public:
+  /// `container_left` is called when a check's container may be collected.
+  CheckRunner(EngineServices services, std::function<void()> container_left);
+
+  Task<checking::CheckResult> RunCheck(checking::CheckRequest request,
+                                       std::stop_token stop) override;
+
+ private:
+  Task<void> LeaveContainers(std::vector<std::string> handles);
+
+  EngineServices services_;
+  std::function<void()> container_left_;
+  std::uint64_t next_ = 0;
+};
+
+/// Fills in the ((vars)) of sources that are checked.
+class SourceFiller final : public checking::SourceFiller {
+ public:
+  Task<Json> FillIn(checking::SourceOwner owner, Json value, std::stop_token stop) override;
+};
+
+}  // namespace pinion::engine

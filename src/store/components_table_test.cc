@@ -1,0 +1,60 @@
+#include "store/components_table.h"
+
+#include <gtest/gtest.h>
+
+#include "store/testing.h"
+
+namespace pinion::store {
+namespace {
+
+using namespace std::chrono_literals;
+
+class ComponentsTableTest : public testing::DatabaseTest {};
+PINION_FOR_EACH_DATABASE(ComponentsTableTest);
+
+TEST_P(ComponentsTableTest, RegisteringAgainKeepsPausedAndLastRun) {
+  Write([](Transaction& t) {
+    RegisterComponent(t, "scanner", "backend", 1min);
+    RegisterComponent(t, "api", "api", 0s);
+    EXPECT_TRUE(SetComponentPaused(t, "scanner", true));
+    EXPECT_FALSE(SetComponentPaused(t, "scaner", true));
+    RecordComponentRuns(t, {});
+    RecordComponentRuns(t, {{"scanner", 1234, 1500us, "no worker"}, {"unknown", 1, 1us, {}}});
+    RegisterComponent(t, "scanner", "web", 2min);
+  });
+  const auto row = Read([](Transaction& t) { return FindComponent(t, "scanner"); });
+  ASSERT_TRUE(row);
+  EXPECT_EQ(row->role, "web");
+  EXPECT_EQ(row->interval, 2min);
+  EXPECT_TRUE(row->paused);
+  EXPECT_EQ(row->last_ran, 1234);
+  EXPECT_EQ(row->last_duration, 1500us);
+  EXPECT_EQ(row->last_error, "no worker");
+  Write([](Transaction& t) {
+    SetAllComponentsPaused(t, true);
+    RecordComponentRuns(t, {{"scanner", 1235, 1s, std::nullopt}});
+    EXPECT_TRUE(t.has_changes());
+  });
+  const auto rows = Read([](Transaction& t) { return ListComponents(t); });
+  ASSERT_EQ(rows.size(), 2U);
+  EXPECT_EQ(rows[0].name, "api");
+  EXPECT_TRUE(rows[0].paused);
+  EXPECT_FALSE(rows[0].last_ran);
+  EXPECT_EQ(rows[1].last_error, std::nullopt);
+}
+
+TEST_P(ComponentsTableTest, OneNodeClaimsEachInterval) {
+  Write([](Transaction& t) {
+    RegisterComponent(t, "collector", "backend", 1min);
+    EXPECT_TRUE(ClaimComponentRun(t, "collector", 1min));
+    EXPECT_FALSE(ClaimComponentRun(t, "collector", 1min));
+    t.Execute("update components set last_ran = last_ran - 60");
+    EXPECT_TRUE(ClaimComponentRun(t, "collector", 1min));
+    // A clock that was wrong once must not stop it for years.
+    t.Execute("update components set last_ran = last_ran + 1000000");
+    EXPECT_TRUE(ClaimComponentRun(t, "collector", 1min));
+  });
+}
+
+}  // namespace
+}  // namespace pinion::store
