@@ -80,6 +80,7 @@ struct Server::Parts {
   std::unique_ptr<Hijacking> hijacking;
   std::unique_ptr<ArtifactStreams> artifacts;
   std::unique_ptr<components::Registry> components;
+  api::ChangeNotice notice;
   std::unique_ptr<api::Services> services;
   std::unique_ptr<api::Api> api;
   std::unique_ptr<http::Server> http;
@@ -212,9 +213,10 @@ Task<Result<void>> Server::Serve() {
                     .local_users = p.local_users,
                     .logs = p.logs.get(),
                     .builds = p.engine_control.get(),
-      .checks = p.manual_checks.get(),
+                    .checks = p.manual_checks.get(),
                     .hijack = p.hijacking.get(),
-                    .volumes = p.artifacts.get()});
+                    .volumes = p.artifacts.get(),
+                    .changes = &p.notice});
   p.api = std::make_unique<api::Api>(*p.services);
   co_await p.api->Start();
   p.http = http::Server::Make(executor, *p.timers, log_, {}, p.api->handler());
@@ -230,6 +232,7 @@ Task<Result<void>> Server::Serve() {
 
 void Server::OnChanges(const std::vector<store::Change>& changes) {
   Parts& p = *parts_;
+  p.notice.Notify();
   for (const store::Change& change : changes) {
     if (change.kind == store::kinds::kBuildAborted) p.engine->Abort(BuildId{change.id});
     if (change.kind == store::kinds::kBuildFinished) p.collector->Notify();
