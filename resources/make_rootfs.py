@@ -63,7 +63,7 @@ class Root:
         source = pathlib.Path(source)
         if source.is_symlink():
             self.link(str(source), os.readlink(source))
-            self.copy(source.parent / os.readlink(source))
+            self.copy(os.path.normpath(source.parent / os.readlink(source)))
             return
         if str(source).strip("/") in self.entries:
             return

@@ -11,23 +11,18 @@ import unittest
 import harness
 import world
 
-TASK = """
+def task_file(registry):
+    """The task as it lies in the repository, in an image from the registry."""
+    return f"""
 platform: linux
-inputs: [{name: source}]
-outputs: [{name: out}]
-run:
-  path: sh
-  args:
-  - -ec
-  - |
-    echo "building $(cat source/version)"
-    test "$(cat source/version)" != broken
-    cat /marker
-    cp source/version out/tag
+image_resource: {{type: registry-image, source: {{repository: {registry}/builder, insecure: true}}}}
+inputs: [{{name: source}}]
+outputs: [{{name: out}}]
+run: {{path: sh, args: [source/build.sh]}}
 """
 
 
-def pipeline(repository, registry):
+def pipeline(repository):
     return {
         "resources": [{"name": "source", "type": "git", "check_every": "1m", "webhook_token": "hook",
                        "source": {"uri": repository.url, "branch": "main", "username": "u", "password": "p",
@@ -35,11 +30,7 @@ def pipeline(repository, registry):
         "jobs": [
             {"name": "build", "plan": [
                 {"get": "source", "trigger": True},
-                {"task": "compile", "file": "source/task.yml", "image": "image"} if False else
-                {"task": "compile", "config": {"platform": "linux",
-                                               "image_resource": {"type": "registry-image", "source": {"repository": f"{registry}/builder", "insecure": True}},
-                                               "inputs": [{"name": "source"}], "outputs": [{"name": "out"}],
-                                               "run": {"path": "sh", "args": ["source/build.sh"]}}},
+                {"task": "compile", "file": "source/task.yml"},
                 {"put": "source", "params": {"repository": "source", "tag": "out/tag", "only_tag": True}}]},
             {"name": "deploy", "plan": [
                 {"get": "source", "passed": ["build"], "trigger": True}]}]}
@@ -84,8 +75,8 @@ class Path:
         return None
 
     def test_1_a_push_runs_both_jobs(self):
-        commit = self.repository.push("first", {"version": "v1\n", "build.sh": BUILD})
-        self.fly.set_pipeline("main", pipeline(self.repository, self.registry))
+        commit = self.repository.push("first", {"version": "v1\n", "build.sh": BUILD, "task.yml": task_file(self.registry)})
+        self.fly.set_pipeline("main", pipeline(self.repository))
         build = self.fly.wait_for_build("main/build", seconds=90)
         self.fly.wait_for_build("main/deploy", seconds=60)
         log = self.fly("watch", "-b", build["id"]).stdout
@@ -148,9 +139,7 @@ class Path:
                                         "run": {"path": "sh", "args": ["-c", "trap 'echo stopped; exit 3' TERM; echo ready; while :; do sleep 0.05; done"]}}}]}]})
         self.fly("trigger-job", "-j", "abort/wait")
         build = self.fly.wait_for_build("abort/wait", status="started", seconds=30)
-        events = f"{self.server.url}/api/v1/builds/{build['id']}/events"
         world.wait_for("the task runs", lambda: "ready" in self.fly("curl", f"/api/v1/builds/{build['id']}/events", "--", "-N", "-m", "1", check=False).stdout, 30)
-        del events
         self.fly("abort-build", "-b", build["id"])
         self.fly.wait_for_build("abort/wait", status="aborted", seconds=20)
         self.assertIn("interrupted", self.fly("watch", "-b", build["id"], check=False).stdout)
@@ -158,6 +147,21 @@ class Path:
 
 class UpstreamFlyOnSqlite(Path, unittest.TestCase):
     pass
+
+
+class UpstreamFlyOnPostgres(Path, unittest.TestCase):
+    @classmethod
+    def make_database(cls):
+        return world.start_postgres(cls)
+
+
+class OwnClientOnSqlite(Path, unittest.TestCase):
+    @classmethod
+    def client(cls):
+        # Started by the name fly, it is the fly command line.
+        link = cls.folder / "fly"
+        link.symlink_to(harness.BUILD / "pinion")
+        return link
 
 
 if __name__ == "__main__":

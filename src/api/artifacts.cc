@@ -15,8 +15,9 @@ Task<Answer> CreateArtifact(Call& call) {
   }
   std::string platform(call.query.Get("platform").value_or(""));
   if (platform.empty()) platform = "linux";
-  const auto place = co_await call.services.volumes->Upload(
-      call.team.id, std::move(platform), std::move(tags), call.exchange.body(), call.exchange.stop());
+  const auto place =
+      co_await call.services.volumes->Upload(call.team.id, std::move(platform), std::move(tags),
+                                             call.exchange.body(), call.exchange.stop());
   if (!place) throw Failure(place.error());
   auto work = [&call, place = *place](store::Transaction& t) {
     call.SignAs(t);

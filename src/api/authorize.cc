@@ -11,7 +11,9 @@ namespace {
 
 using Denial = std::optional<http::Response>;
 
-Denial NotAuthorized() { return TextAnswer(401, "not authorized"); }
+Denial NotAuthorized() {
+  return TextAnswer(401, "not authorized");
+}
 
 /// 401 for nobody, 403 for somebody.
 Denial Refuse(const Call& call) {

@@ -39,11 +39,19 @@ std::string BadgeSvg(const Badge& badge, std::string_view title) {
   const std::string w = std::to_string(width);
   const std::string l = std::to_string(left);
   return "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
-         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + w + "\" height=\"20\" role=\"img\">"
-         "<clipPath id=\"c\"><rect width=\"" + w + "\" height=\"20\" rx=\"3\"/></clipPath>"
-         "<g clip-path=\"url(#c)\"><rect width=\"" + w + "\" height=\"20\" fill=\"#555\"/>"
-         "<rect x=\"" + l + "\" width=\"" + std::to_string(right) + "\" height=\"20\" fill=\"" +
-         std::string(badge.colour) + "\"/></g>"
+         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" +
+         w +
+         "\" height=\"20\" role=\"img\">"
+         "<clipPath id=\"c\"><rect width=\"" +
+         w +
+         "\" height=\"20\" rx=\"3\"/></clipPath>"
+         "<g clip-path=\"url(#c)\"><rect width=\"" +
+         w +
+         "\" height=\"20\" fill=\"#555\"/>"
+         "<rect x=\"" +
+         l + "\" width=\"" + std::to_string(right) + "\" height=\"20\" fill=\"" +
+         std::string(badge.colour) +
+         "\"/></g>"
          "<g fill=\"#fff\" text-anchor=\"middle\" font-size=\"11\""
          " font-family=\"DejaVu Sans,Verdana,Geneva,sans-serif\">" +
          text(left / 2.0, title) + text(left + right / 2.0, badge.text) + "</g></svg>\n";
@@ -75,7 +83,8 @@ std::string_view XmlStatus(std::string_view status) {
   return "Exception";
 }
 
-/// main/deploy/branch:main/unit: instance vars stand in the name, so that monitors tell instances apart.
+/// main/deploy/branch:main/unit: instance vars stand in the name, so that monitors tell instances
+/// apart.
 std::string ProjectName(const store::JobView& job) {
   std::string name = job.pipeline_name;
   const auto vars = ParseJson(job.instance_vars);
@@ -118,8 +127,8 @@ Task<Answer> PipelineBadge(Call& call) {
 
 Task<Answer> MainJobBadge(Call& call) {
   auto response = EmptyAnswer(301);
-  response.headers.Set("Location", "/api/v1/teams/main/" +
-                                       std::string(call.exchange.request().Path().substr(8)));
+  response.headers.Set(
+      "Location", "/api/v1/teams/main/" + std::string(call.exchange.request().Path().substr(8)));
   co_return response;
 }
 
@@ -136,10 +145,10 @@ Task<Answer> GetCC(Call& call) {
     const std::string url = call.services.settings.external_url + "/teams/" + job.team_name +
                             "/pipelines/" + job.pipeline_name + "/jobs/" + job.name;
     xml += "<Project activity=\"" + std::string(job.next_build ? "Building" : "Sleeping") +
-           "\" lastBuildLabel=\"" + EscapeHtml(job.finished_build->name) +
-           "\" lastBuildStatus=\"" + std::string(XmlStatus(job.finished_build->status)) +
-           "\" lastBuildTime=\"" + XmlTime(job.finished_build->end_time) + "\" name=\"" +
-           EscapeHtml(ProjectName(job)) + "\" webUrl=\"" + EscapeHtml(url) + "\"/>";
+           "\" lastBuildLabel=\"" + EscapeHtml(job.finished_build->name) + "\" lastBuildStatus=\"" +
+           std::string(XmlStatus(job.finished_build->status)) + "\" lastBuildTime=\"" +
+           XmlTime(job.finished_build->end_time) + "\" name=\"" + EscapeHtml(ProjectName(job)) +
+           "\" webUrl=\"" + EscapeHtml(url) + "\"/>";
   }
   xml += "</Projects>\n";
   http::Response response;

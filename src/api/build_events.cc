@@ -8,8 +8,8 @@ namespace pinion::api {
 
 namespace {
 
-/// How long a silent stream waits before it asks again whether the build has ended meanwhile: one that
-/// was aborted before it started has no log that could say so.
+/// How long a silent stream waits before it asks again whether the build has ended meanwhile: one
+/// that was aborted before it started has no log that could say so.
 constexpr Duration kRecheck = std::chrono::seconds(60);
 
 /// The events from `next` on, until the log's end. False if the wait for more took too long.
@@ -17,26 +17,23 @@ Task<bool> Stream(events::BuildLogReader& reader, http::BodyWriter& out, std::ui
                   Timers& timers, std::stop_token stop) {
   while (true) {
     Deadline deadline(timers, kRecheck, stop);
-    events::EventBatch batch;
+    events::EventText events;
     bool late = false;
     try {
-      batch = co_await reader.Next(deadline.token());
+      events = co_await reader.NextText(deadline.token());
     } catch (const Cancelled&) {
       if (!deadline.expired() || stop.stop_requested()) throw;
       late = true;
     }
     if (late) co_return false;
-    std::string text;
-    for (const auto& item : batch.items) {
-      http::AppendServerSentEvent(
-          text, {.id = std::to_string(item.id), .event = "event", .data = item.envelope});
-      next = item.id + 1;
-    }
-    if (batch.end) {
+    if (events.end) {
+      std::string text;
       http::AppendServerSentEvent(text, {.id = std::to_string(next), .event = "end"});
+      co_await out.Write(text, stop);
+      co_return true;
     }
-    if (!text.empty()) co_await out.Write(text, stop);
-    if (batch.end) co_return true;
+    if (!events.text.empty()) co_await out.Write(events.text, stop);
+    next = events.next_event;
   }
 }
 

@@ -4,6 +4,7 @@
 #include "api/paging.h"
 #include "api/present/artifact.h"
 #include "api/present/convert.h"
+#include "events/log_store.h"
 #include "protocol/plan.h"
 #include "store/artifacts.h"
 #include "store/builds_view.h"
@@ -66,12 +67,18 @@ Task<Answer> CreateFromPlan(Call& call, PipelineId pipeline) {
   co_return JsonOf(201, present::ToBuild(build, true));
 }
 
-std::string_view Status(bool blocking) { return blocking ? "blocking" : "not_blocking"; }
+std::string_view Status(bool blocking) {
+  return blocking ? "blocking" : "not_blocking";
+}
 
 }  // namespace
 
-Task<Answer> CreateBuild(Call& call) { return CreateFromPlan(call, PipelineId{}); }
-Task<Answer> CreatePipelineBuild(Call& call) { return CreateFromPlan(call, call.pipeline.id); }
+Task<Answer> CreateBuild(Call& call) {
+  return CreateFromPlan(call, PipelineId{});
+}
+Task<Answer> CreatePipelineBuild(Call& call) {
+  return CreateFromPlan(call, call.pipeline.id);
+}
 
 Task<Answer> ListBuilds(Call& call) {
   const PageRequest page = PageOf(call.query);
@@ -87,8 +94,9 @@ Task<Answer> ListBuilds(Call& call) {
 
 Task<Answer> ListTeamBuilds(Call& call) {
   const PageRequest page = PageOf(call.query);
-  auto work = [filter = store::BuildFilter{.teams = {call.team.id}},
-               page](store::Transaction& t) { return ListPage(t, filter, page); };
+  auto work = [filter = store::BuildFilter{.teams = {call.team.id}}, page](store::Transaction& t) {
+    return ListPage(t, filter, page);
+  };
   const auto list = co_await ReadPage(call, work);
   co_return BuildListAnswer(call, list, page, false);
 }
@@ -153,14 +161,22 @@ Task<Answer> GetBuildPreparation(Call& call) {
 
 Task<Answer> AbortBuild(Call& call) {
   const bool force = call.query.Get("force").has_value();
+  struct Outcome {
+    bool aborted = false;
+    bool ended = false;
+  };
   auto work = [&call, force](store::Transaction& t) {
     call.SignAs(t);
-    const bool aborted = store::SetAborted(t, call.build.id);
+    Outcome outcome{.aborted = store::SetAborted(t, call.build.id)};
     if (force) store::FinishBuild(t, call.build.id, store::BuildStatus::kAborted);
-    return aborted;
+    const auto build = store::FindBuild(t, call.build.id);
+    outcome.ended = !build || store::IsFinished(build->status);
+    return outcome;
   };
-  const bool aborted = co_await call.database().Write(store::Pool::kApi, work);
-  if (aborted && call.services.builds) call.services.builds->Aborted(call.build.id);
+  const Outcome outcome = co_await call.database().Write(store::Pool::kApi, work);
+  if (outcome.aborted && call.services.builds) call.services.builds->Aborted(call.build.id);
+  // One that never started has no writer who would tell those who watch it.
+  if (outcome.ended && call.services.logs) call.services.logs->MarkEnded(call.build.id);
   co_return EmptyAnswer(204);
 }
 

@@ -67,16 +67,21 @@ Task<Answer> GetComponents(Call& call) {
       store::Pool::kApi, [](store::Transaction& t) { return store::ListComponents(t); });
   JsonArray components;
   for (const auto& row : rows) {
-    components.push_back(JsonObject{{"name", Json(row.name)},
-                                    {"interval", Json(static_cast<long long>(row.interval.count()))},
-                                    {"last_ran", Json(Rfc3339(row.last_ran))},
-                                    {"paused", Json(row.paused)}});
+    components.push_back(
+        JsonObject{{"name", Json(row.name)},
+                   {"interval", Json(static_cast<long long>(row.interval.count()))},
+                   {"last_ran", Json(Rfc3339(row.last_ran))},
+                   {"paused", Json(row.paused)}});
   }
   co_return JsonAnswer(200, Json(std::move(components)));
 }
 
-Task<Answer> PauseAllComponents(Call& call) { return SetPaused(call, "", true); }
-Task<Answer> UnpauseAllComponents(Call& call) { return SetPaused(call, "", false); }
+Task<Answer> PauseAllComponents(Call& call) {
+  return SetPaused(call, "", true);
+}
+Task<Answer> UnpauseAllComponents(Call& call) {
+  return SetPaused(call, "", false);
+}
 Task<Answer> PauseComponent(Call& call) {
   return SetPaused(call, call.Param("component_name"), true);
 }
@@ -97,8 +102,8 @@ Task<Answer> GetHealth(Call& call) {
   JsonObject body{{"status", Json("ok")}, {"timestamp", Json(Rfc3339(now))}};
   if (!seen) {
     body.Set("status", "failing");
-    body.Set("database", JsonObject{{"status", Json("unhealthy")},
-                                    {"error", Json("database unreachable")}});
+    body.Set("database",
+             JsonObject{{"status", Json("unhealthy")}, {"error", Json("database unreachable")}});
     body.Set("workers", JsonObject{{"status", Json("unhealthy")}, {"total", 0}, {"running", 0}});
     body.Set("components", Json());
     co_return JsonAnswer(503, Json(std::move(body)));

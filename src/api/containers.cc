@@ -84,7 +84,9 @@ Filter FilterOf(const http::Query& query) {
 bool Fits(const std::string& wanted, const std::string& actual) {
   return wanted.empty() || wanted == actual;
 }
-bool Fits(std::int64_t wanted, std::int64_t actual) { return wanted == 0 || wanted == actual; }
+bool Fits(std::int64_t wanted, std::int64_t actual) {
+  return wanted == 0 || wanted == actual;
+}
 
 bool Passes(const Filter& filter, const store::ContainerRow& row) {
   const store::ContainerMetadata& names = row.metadata;
@@ -113,7 +115,9 @@ std::vector<store::ContainerRow> CheckContainers(store::Transaction& transaction
   return rows;
 }
 
-std::string WorkerName(const Call& call) { return TextAt(call.query, "worker_name"); }
+std::string WorkerName(const Call& call) {
+  return TextAt(call.query, "worker_name");
+}
 
 }  // namespace
 
@@ -142,7 +146,9 @@ Task<Answer> GetContainer(Call& call) {
 Task<Answer> ListDestroyingContainers(Call& call) {
   const std::string worker = WorkerName(call);
   if (worker.empty()) co_return EmptyAnswer(400);
-  auto work = [worker](store::Transaction& t) { return store::ListDestroyingContainers(t, worker); };
+  auto work = [worker](store::Transaction& t) {
+    return store::ListDestroyingContainers(t, worker);
+  };
   const auto handles = co_await call.database().Read(store::Pool::kApi, work);
   co_return JsonOf(200, handles);
 }

@@ -9,8 +9,8 @@
 #include "store/containers.h"
 #include "store/database.h"
 
-/// `fly hijack`: a process in a container behind a WebSocket. Messages are upstream's: first the process,
-/// then input; output comes back until the exit status.
+/// `fly hijack`: a process in a container behind a WebSocket. Messages are upstream's: first the
+/// process, then input; output comes back until the exit status.
 namespace pinion::api {
 
 namespace {
@@ -89,7 +89,14 @@ protocol::garden::ProcessSpec SpecOf(const ProcessMessage& message) {
   return spec;
 }
 
-/// One session: the client's messages go to the process, its output to the client, until either ends.
+/// Keeps collection away from the container; false if it is too late for that.
+Task<bool> MarkHijacked(Call& call, std::string handle) {
+  auto work = [handle](store::Transaction& t) { return store::SetContainerHijacked(t, handle); };
+  return call.database().Write(store::Pool::kApi, work);
+}
+
+/// One session: the client's messages go to the process, its output to the client, until either
+/// ends.
 class HijackSession {
  public:
   HijackSession(Call& call, http::WebSocket& socket, fleet::InteractiveProcess& process,
@@ -127,8 +134,8 @@ class HijackSession {
     while (true) {
       const fleet::ProcessOutput output = co_await process_.Next(stop_.token());
       if (output.stream != 0) {
-        co_await Send(JsonObject{{output.stream == 2 ? "stderr" : "stdout",
-                                  Json(ToBase64(output.bytes))}});
+        co_await Send(
+            JsonObject{{output.stream == 2 ? "stderr" : "stdout", Json(ToBase64(output.bytes))}});
         continue;
       }
       if (output.exit_status) {
@@ -169,11 +176,8 @@ class HijackSession {
   /// Collection spares a container while somebody is in it.
   Task<void> Touch() {
     while (true) {
-      auto work = [handle = handle_](store::Transaction& t) {
-        return store::SetContainerHijacked(t, handle);
-      };
-      co_await call_.database().Write(store::Pool::kApi, work);
       co_await call_.services.timers.Sleep(kTouchInterval, stop_.token());
+      co_await MarkHijacked(call_, handle_);
     }
   }
 
@@ -230,6 +234,10 @@ Task<Answer> HijackContainer(Call& call) {
   if (!call.services.hijack) co_return NotWired("hijacking");
   if (!call.exchange.IsWebSocketUpgrade()) co_return TextAnswer(400, "not a websocket request");
 
+  // Marked before the process starts: it must not lose the container under its feet.
+  const bool alive = co_await MarkHijacked(call, container.handle);
+  if (!alive) co_return EmptyAnswer(404);
+
   call.answered = true;
   auto socket = co_await call.exchange.AcceptWebSocket(kMessageBytesMax);
   const auto message = co_await ReadProcess(call, *socket);
@@ -241,10 +249,9 @@ Task<Answer> HijackContainer(Call& call) {
                            {"user", Json(call.access.UserText())},
                            {"path", Json(message->path)}});
   bool executable_missing = false;
-  auto process =
-      co_await call.services.hijack->Start(container.worker_name, container.handle,
-                                           SpecOf(*message), executable_missing,
-                                           call.exchange.stop());
+  auto process = co_await call.services.hijack->Start(container.worker_name, container.handle,
+                                                      SpecOf(*message), executable_missing,
+                                                      call.exchange.stop());
   if (!process) {
     const std::stop_token stop = call.exchange.stop();
     if (executable_missing) {

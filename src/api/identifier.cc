@@ -6,9 +6,15 @@ namespace pinion::api {
 
 namespace {
 
-bool IsDigit(unsigned char c) { return c >= '0' && c <= '9'; }
-bool StartsWell(unsigned char c) { return IsDigit(c) || (c >= 'a' && c <= 'z') || c >= 0x80; }
-bool GoesOnWell(unsigned char c) { return StartsWell(c) || c == '-' || c == '_' || c == '.'; }
+bool IsDigit(unsigned char c) {
+  return c >= '0' && c <= '9';
+}
+bool StartsWell(unsigned char c) {
+  return IsDigit(c) || (c >= 'a' && c <= 'z') || c >= 0x80;
+}
+bool GoesOnWell(unsigned char c) {
+  return StartsWell(c) || c == '-' || c == '_' || c == '.';
+}
 
 }  // namespace
 
@@ -28,9 +34,9 @@ Result<void> CheckIdentifier(std::string_view name, std::string_view what,
     reason = "illegal character '" + std::string(1, *bad) + "'";
   }
   if (!reason.empty()) {
-    warnings.push_back({.type = "invalid_identifier",
-                        .message = prefix + ": '" + std::string(name) +
-                                   "' is not a valid identifier: " + reason});
+    warnings.push_back(
+        {.type = "invalid_identifier",
+         .message = prefix + ": '" + std::string(name) + "' is not a valid identifier: " + reason});
   }
   return {};
 }

@@ -1,6 +1,6 @@
+#include "api/present/info.h"
 #include "api/handlers.h"
 #include "api/server.h"
-#include "api/present/info.h"
 
 namespace pinion::api {
 

@@ -22,7 +22,8 @@ Result<std::vector<std::string>> ParsePath(std::string_view path) {
       segment = path.substr(at + 1, end - at - 1);
       at = end + 1;
       if (at < path.size() && path[at] != '.') {
-        return Fail(ErrorKind::kInvalid, "expected '.' after a quote in '" + std::string(path) + "'");
+        return Fail(ErrorKind::kInvalid,
+                    "expected '.' after a quote in '" + std::string(path) + "'");
       }
     } else {
       const std::size_t end = std::min(path.find('.', at), path.size());
@@ -62,9 +63,11 @@ Result<void> Put(JsonObject& root, const std::vector<std::string>& path, Json va
 
 void SortDeeply(Json& value) {
   if (value.IsArray()) {
-    for (Json& item : value.AsArray()) SortDeeply(item);
+    for (Json& item : value.AsArray())
+      SortDeeply(item);
   } else if (value.IsObject()) {
-    for (auto& [name, member] : value.AsObject()) SortDeeply(member);
+    for (auto& [name, member] : value.AsObject())
+      SortDeeply(member);
     value.AsObject().SortByName();
   }
 }

@@ -9,9 +9,9 @@
 
 namespace pinion::api {
 
-/// The instance vars of a pipeline in a query: `vars.<ref>=<JSON>`, where <ref> is a dotted path whose
-/// segments may be quoted, and `vars=<JSON object>`. As stored: "" for none, else JSON with sorted keys.
-/// kInvalid for broken JSON and for paths that contradict each other.
+/// The instance vars of a pipeline in a query: `vars.<ref>=<JSON>`, where <ref> is a dotted path
+/// whose segments may be quoted, and `vars=<JSON object>`. As stored: "" for none, else JSON with
+/// sorted keys. kInvalid for broken JSON and for paths that contradict each other.
 Result<std::string> InstanceVarsOf(const http::Query& query);
 
 /// Instance vars given as JSON, as stored.

@@ -1,10 +1,10 @@
+#include "store/jobs.h"
 #include "api/handlers.h"
 #include "api/paging.h"
 #include "api/present/convert.h"
 #include "api/present/job.h"
 #include "store/builds_view.h"
 #include "store/database.h"
-#include "store/jobs.h"
 #include "store/jobs_view.h"
 #include "store/resources.h"
 #include "store/versions.h"
@@ -39,7 +39,8 @@ present::JobSummary ToJobSummary(const store::JobView& job) {
   for (const auto& input : job.inputs) {
     summary.inputs.push_back({input.name, input.resource, input.passed, input.trigger});
   }
-  for (const auto& output : job.outputs) summary.outputs.push_back({output.name, output.resource});
+  for (const auto& output : job.outputs)
+    summary.outputs.push_back({output.name, output.resource});
   return summary;
 }
 
@@ -71,7 +72,8 @@ present::Job ToJob(const JobDetail& detail, bool with_comment) {
   for (const auto& input : view.inputs) {
     job.inputs.push_back({input.name, input.resource, input.trigger, input.passed});
   }
-  for (const auto& output : view.outputs) job.outputs.push_back({output.name, output.resource});
+  for (const auto& output : view.outputs)
+    job.outputs.push_back({output.name, output.resource});
   return job;
 }
 
@@ -157,8 +159,8 @@ Task<Answer> CreateJobBuild(Call& call) {
     if (Flag(job, "disable_manual_trigger")) {
       throw Failure(ErrorKind::kConflict, "the job does not allow to be triggered by hand");
     }
-    const BuildId id = store::CreateJobBuild(
-        t, job.id, {.created_by = call.access.UserText(), .manual = true});
+    const BuildId id =
+        store::CreateJobBuild(t, job.id, {.created_by = call.access.UserText(), .manual = true});
     return store::FindBuild(t, id).value();
   };
   const auto build = co_await call.database().Write(store::Pool::kApi, work);

@@ -20,8 +20,9 @@ constexpr std::string_view kStyle =
     "input,code{background:#1d242c;color:inherit;border-color:#3b4653}.error{color:#ff8a80}}";
 
 std::string Document(std::string_view title, std::string_view head, std::string_view body) {
-  std::string html = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">"
-                     "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">";
+  std::string html =
+      "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">"
+      "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">";
   html += "<title>" + EscapeHtml(title) + "</title>";
   html += head;
   html += "<style>";
@@ -67,7 +68,8 @@ std::string LoginPage(std::string_view error) {
   }
   body +=
       "<label for=\"login\">Username</label>"
-      "<input id=\"login\" name=\"login\" autocomplete=\"username\" autocapitalize=\"none\" required"
+      "<input id=\"login\" name=\"login\" autocomplete=\"username\" autocapitalize=\"none\" "
+      "required"
       " autofocus>"
       "<label for=\"password\">Password</label>"
       "<input id=\"password\" name=\"password\" type=\"password\""

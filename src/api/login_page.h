@@ -13,7 +13,8 @@ std::string EscapeHtml(std::string_view text);
 /// The form; it posts to its own address. `error` may be empty.
 std::string LoginPage(std::string_view error);
 std::string MessagePage(std::string_view title, std::string_view text);
-/// Hands the token to a fly that listens on that port of the reader's machine, and shows it for pasting.
+/// Hands the token to a fly that listens on that port of the reader's machine, and shows it for
+/// pasting.
 std::string TokenPage(std::string_view token, std::optional<int> port);
 
 }  // namespace pinion::api

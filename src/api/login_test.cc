@@ -50,8 +50,9 @@ TEST_P(LoginTest, GivesATokenForAPassword) {
   const Json body = ParseJson(response.body).value();
   EXPECT_EQ(body.StringAt("token_type"), "bearer");
   EXPECT_GT(body.IntegerAt("expires_in"), 80'000);
-  const auto user = Send("GET", "/api/v1/user", "", "",
-                         {{"Authorization", "bearer " + std::string(body.StringAt("access_token"))}});
+  const auto user =
+      Send("GET", "/api/v1/user", "", "",
+           {{"Authorization", "bearer " + std::string(body.StringAt("access_token"))}});
   ASSERT_EQ(user.status, 200);
   EXPECT_EQ(ParseJson(user.body)->StringAt("display_user_id"), "test");
   EXPECT_TRUE(ParseJson(user.body)->BoolAt("is_admin"));
@@ -63,8 +64,9 @@ TEST_P(LoginTest, RefusesWrongPasswordsClientsAndGrants) {
   EXPECT_EQ(Token("grant_type=password&username=nobody&password=test&scope=openid").status, 401);
   EXPECT_EQ(Token("grant_type=password&username=test&password=test").status, 400);
   EXPECT_EQ(Token("grant_type=device_code&scope=openid").status, 400);
-  EXPECT_EQ(Token("grant_type=password&username=test&password=test&scope=openid", "Basic eDp5").status,
-            401);
+  EXPECT_EQ(
+      Token("grant_type=password&username=test&password=test&scope=openid", "Basic eDp5").status,
+      401);
   EXPECT_EQ(Token("grant_type=client_credentials", "Basic Zmx5OlpteDU=").status, 401);
 }
 
@@ -102,8 +104,8 @@ TEST_P(LoginTest, LogsABrowserInAndOut) {
   // A page of another site can send the cookies, but not the header.
   const std::string body = R"({"message":"hello"})";
   EXPECT_EQ(Send("PUT", "/api/v1/wall", "", body, {{"Cookie", cookies}}).status, 401);
-  EXPECT_EQ(Send("PUT", "/api/v1/wall", "", body,
-                 {{"Cookie", cookies}, {"X-Csrf-Token", "wrong"}}).status,
+  EXPECT_EQ(Send("PUT", "/api/v1/wall", "", body, {{"Cookie", cookies}, {"X-Csrf-Token", "wrong"}})
+                .status,
             401);
   EXPECT_EQ(Send("PUT", "/api/v1/wall", "test", body, {{"Cookie", cookies}}).status, 401);
   EXPECT_NE(
@@ -120,8 +122,9 @@ TEST_P(LoginTest, LogsABrowserInAndOut) {
 TEST_P(LoginTest, BindsTheFormToItsBrowser) {
   EXPECT_EQ(PostForm("/", "test", false).status, 400);
   EXPECT_EQ(PostForm("/", "wrong").status, 401);
-  EXPECT_EQ(Send("POST", "/sky/issuer/auth/local/login?state=x", "", "login=test&password=test").status,
-            400);
+  EXPECT_EQ(
+      Send("POST", "/sky/issuer/auth/local/login?state=x", "", "login=test&password=test").status,
+      400);
 }
 
 TEST_P(LoginTest, HandsTheTokenToFly) {
@@ -132,8 +135,8 @@ TEST_P(LoginTest, HandsTheTokenToFly) {
   const auto entered = PostForm("/fly_success?fly_port=4711", "test");
   ASSERT_EQ(entered.status, 303);
   const std::string cookie = "skymarshal_auth=\"" + CookieOf(entered, kAuthCookie) + "\"";
-  const auto page = Send("GET", std::string(entered.headers.Get("Location")), "", "",
-                         {{"Cookie", cookie}});
+  const auto page =
+      Send("GET", std::string(entered.headers.Get("Location")), "", "", {{"Cookie", cookie}});
   ASSERT_EQ(page.status, 200);
   EXPECT_THAT(page.body, HasSubstr("url=http://127.0.0.1:4711/?token=bearer%20"));
   const auto other =
@@ -161,16 +164,50 @@ TEST_P(LoginTest, LetsUpstreamsFlyInByPassword) {
   if (fly.empty()) GTEST_SKIP() << "upstream's fly is not on this machine";
   int status = 0;
   const std::string home = "HOME=" + folder_.path().string() + " ";
-  const std::string output = Shell(
-      home + fly + " -t t login -c " + Url() + " -u test -p test && " + home + fly + " -t t status && " +
-          home + fly + " -t t userinfo && " + home + fly + " -t t teams",
-      status);
+  const std::string output =
+      Shell(home + fly + " -t t login -c " + Url() + " -u test -p test && " + home + fly +
+                " -t t status && " + home + fly + " -t t userinfo && " + home + fly + " -t t teams",
+            status);
   EXPECT_EQ(status, 0) << output;
   EXPECT_THAT(output, HasSubstr("target saved"));
   EXPECT_THAT(output, HasSubstr("logged in successfully"));
   const std::string refused =
       Shell(home + fly + " -t t login -c " + Url() + " -u test -p wrong", status);
   EXPECT_NE(status, 0) << refused;
+}
+
+TEST_P(LoginTest, LetsUpstreamsFlyInByBrowser) {
+  const std::string fly = Fly();
+  if (fly.empty()) GTEST_SKIP() << "upstream's fly is not on this machine";
+  // fly wants a terminal to ask for the token on; curl is the browser, with its cookies in a jar.
+  std::ofstream(folder_.path() / "login.sh") << R"(
+set -eu
+cd "$1"; export HOME="$1"; url="$2"; fly="$3"
+mkfifo silence; exec 3<> silence
+script -qfec "$fly -t t login -c $url" /dev/null < silence > fly.out 2>&1 &
+for i in $(seq 100); do
+  start=$(tr -d '\r' < fly.out | grep -o "$url/login?fly_port=[0-9]*" || true)
+  [ -n "$start" ] && break
+  read -t 0.1 -u 3 _ || true
+done
+form=$(curl -sL -c jar -b jar -o form.html -w '%{url_effective}' "$start")
+curl -sL -c jar -b jar -d login=test -d password=test "$form" > token.html
+target=$(grep -o 'content="0;url=[^"]*' token.html | sed 's/.*url=//;s/&amp;/\&/g')
+curl -s "$target"
+wait
+cat fly.out
+"$fly" -t t userinfo
+)";
+  if (std::system("command -v script curl > /dev/null") != 0) {
+    GTEST_SKIP() << "script (package bsdutils) and curl are needed";
+  }
+  int status = 0;
+  const std::string output = Shell("timeout 30 bash " + (folder_.path() / "login.sh").string() +
+                                       " " + folder_.path().string() + " " + Url() + " " + fly,
+                                   status);
+  EXPECT_EQ(status, 0) << output;
+  EXPECT_THAT(output, HasSubstr("target saved"));
+  EXPECT_THAT(output, HasSubstr("test"));
 }
 
 }  // namespace

@@ -37,8 +37,8 @@ store::BuildList ListPage(store::Transaction& transaction, const store::BuildFil
 
 void AddPageLinks(const Call& call, http::Response& response, std::int64_t newer,
                   std::int64_t older, int limit) {
-  const std::string base = call.services.settings.external_url +
-                           std::string(call.exchange.request().Path());
+  const std::string base =
+      call.services.settings.external_url + std::string(call.exchange.request().Path());
   const std::string rest =
       "&limit=" + std::to_string(limit) + InstanceVarsQuery(call.instance_vars);
   if (older) {

@@ -124,7 +124,8 @@ Task<Answer> OrderPipelines(Call& call) {
 Task<Answer> OrderPipelinesWithinGroup(Call& call) {
   const auto instances = co_await ReadBody<std::vector<Json>>(call);
   std::vector<std::string> texts;
-  for (const Json& vars : instances) texts.push_back(ValueOrThrow(InstanceVarsText(vars)));
+  for (const Json& vars : instances)
+    texts.push_back(ValueOrThrow(InstanceVarsText(vars)));
   co_return co_await Order(call, [&call, texts](store::Transaction& t) {
     store::OrderInstances(t, call.team.id, call.Param("pipeline_name"), texts);
   });

@@ -57,8 +57,9 @@ TEST_P(PipelinesTest, AreSetAndRead) {
   ASSERT_EQ(jobs.AsArray().size(), 2U);
   EXPECT_EQ(jobs.AsArray()[0].StringAt("name"), "unit");
   EXPECT_EQ(ToText(*jobs.AsArray()[0].Find("groups")), R"(["all","some"])");
-  EXPECT_EQ(ToText(*jobs.AsArray()[0].Find("inputs")),
-            R"([{"name":"image","resource":"image"},{"name":"repo","resource":"repo","trigger":true}])");
+  EXPECT_EQ(
+      ToText(*jobs.AsArray()[0].Find("inputs")),
+      R"([{"name":"image","resource":"image"},{"name":"repo","resource":"repo","trigger":true}])");
   EXPECT_EQ(ToText(*jobs.AsArray()[1].Find("inputs")),
             R"([{"name":"repo","resource":"repo","passed":["unit"]}])");
   const Json job = Ask(200, "GET", kBase + "/jobs/ship", "test");
@@ -85,9 +86,10 @@ TEST_P(PipelinesTest, KeepIdsAndRenameWhenSetAgain) {
   EXPECT_EQ(after.AsArray()[1].StringAt("name"), "deploy");
   EXPECT_EQ(after.AsArray()[1].IntegerAt("id"), before.AsArray()[1].IntegerAt("id"));
 
-  ASSERT_EQ(SetPipeline("p", "jobs: [{name: ship, plan: []}]").status, 400);
-  ASSERT_EQ(SetPipeline("p", "resources: [{name: r, type: mock, source: {}}]\n"
-                             "jobs: [{name: new, plan: [{get: r}]}]").status,
+  ASSERT_EQ(SetPipeline("p",
+                        "resources: [{name: r, type: mock, source: {}}]\n"
+                        "jobs: [{name: new, plan: [{get: r}]}]")
+                .status,
             200);
   EXPECT_EQ(Jobs().AsArray().size(), 1U);
   EXPECT_EQ(Ask(200, "GET", kBase + "/resources", "test").AsArray().size(), 1U);
@@ -98,8 +100,8 @@ TEST_P(PipelinesTest, KeepIdsAndRenameWhenSetAgain) {
 
 TEST_P(PipelinesTest, SwapNames) {
   const auto yaml = [](const std::string& a, const std::string& b) {
-    return "resources: [{name: r, type: mock, source: {}}]\njobs:\n- {name: a, plan: [{get: r}]" + a +
-           "}\n- {name: b, plan: [{get: r}]" + b + "}\n";
+    return "resources: [{name: r, type: mock, source: {}}]\njobs:\n- {name: a, plan: [{get: r}]" +
+           a + "}\n- {name: b, plan: [{get: r}]" + b + "}\n";
   };
   ASSERT_EQ(SetPipeline("p", yaml("", "")).status, 201);
   const Json before = Jobs();
@@ -122,9 +124,10 @@ TEST_P(PipelinesTest, RefuseWhatIsInvalidOrStale) {
       put("jobs: [{name: a, plan: [{get: nothing}]}]", {{"Content-Type", "application/x-yaml"}});
   EXPECT_EQ(invalid.status, 400);
   EXPECT_THAT(invalid.body, HasSubstr("nothing"));
-  EXPECT_EQ(put(kPipeline, {{"Content-Type", "application/x-yaml"},
-                            {"X-Concourse-Config-Version", "x"}}).status,
-            400);
+  EXPECT_EQ(
+      put(kPipeline, {{"Content-Type", "application/x-yaml"}, {"X-Concourse-Config-Version", "x"}})
+          .status,
+      400);
   const http::Headers stale{{"Content-Type", "application/x-yaml"},
                             {"X-Concourse-Config-Version", "7"}};
   EXPECT_EQ(put(kPipeline, stale).status, 500);
@@ -179,8 +182,7 @@ TEST_P(PipelinesTest, HaveInstances) {
   EXPECT_EQ(ToText(*one.Find("instance_vars")), R"({"branch":"dev"})");
   Ask(404, "GET", kBase, "test");
   Ask(400, "GET", kBase + "?vars.a=1&vars.a.b=2", "test");
-  EXPECT_EQ(InstanceVarsQuery(R"({"a":{"b.c":1},"d":"x"})"),
-            "&vars.a.%22b.c%22=1&vars.d=%22x%22");
+  EXPECT_EQ(InstanceVarsQuery(R"({"a":{"b.c":1},"d":"x"})"), "&vars.a.%22b.c%22=1&vars.d=%22x%22");
 }
 
 TEST_P(PipelinesTest, BuildsAreTriggeredListedAbortedAndRepeated) {
@@ -201,8 +203,8 @@ TEST_P(PipelinesTest, BuildsAreTriggeredListedAbortedAndRepeated) {
   const std::int64_t third = builds.AsArray()[1].IntegerAt("id") - 1;
   EXPECT_EQ(page.headers.Get("Link"), "<" + Url() + kBase + "/jobs/unit/builds?to=" +
                                           std::to_string(third) + "&limit=2>; rel=\"next\"");
-  const Json older = Ask(
-      200, "GET", kBase + "/jobs/unit/builds?limit=2&to=" + std::to_string(third), "test");
+  const Json older =
+      Ask(200, "GET", kBase + "/jobs/unit/builds?limit=2&to=" + std::to_string(third), "test");
   EXPECT_EQ(older.AsArray()[0].StringAt("name"), "3");
   Ask(404, "GET", kBase + "/jobs/unit/builds?from=3&to=2", "test");
   EXPECT_EQ(Ask(200, "GET", kBase + "/jobs/unit/builds/latest", "test").StringAt("name"), "5");
@@ -218,7 +220,8 @@ TEST_P(PipelinesTest, BuildsAreTriggeredListedAbortedAndRepeated) {
   Ask(204, "PUT", build + "/abort", "operator");
   EXPECT_EQ(Ask(200, "GET", build, "test").StringAt("status"), "aborted");
   Ask(409, "POST", kBase + "/jobs/unit/builds/3", "test");
-  EXPECT_EQ(Ask(200, "GET", kBase + "/jobs/unit", "test").Find("next_build")->StringAt("name"), "1");
+  EXPECT_EQ(Ask(200, "GET", kBase + "/jobs/unit", "test").Find("next_build")->StringAt("name"),
+            "1");
 }
 
 TEST_P(PipelinesTest, OneOffBuildsTakeAPlan) {
@@ -228,6 +231,12 @@ TEST_P(PipelinesTest, OneOffBuildsTakeAPlan) {
   const Json build = Ask(201, "POST", "/api/v1/teams/main/builds", "member", plan);
   EXPECT_EQ(build.StringAt("status"), "started");
   const std::string path = "/api/v1/builds/" + std::to_string(build.IntegerAt("id"));
+  const std::string by_time = "/api/v1/builds?timestamps=true&from=1";
+  EXPECT_EQ(Ask(200, "GET", by_time, "test").AsArray().size(), 1U);
+  EXPECT_EQ(Ask(200, "GET", by_time, "viewer").AsArray().size(), 1U);
+  EXPECT_TRUE(Ask(200, "GET", by_time, "other").AsArray().empty());
+  EXPECT_TRUE(Ask(200, "GET", by_time).AsArray().empty());
+  EXPECT_TRUE(Ask(200, "GET", "/api/v1/builds?timestamps=true&to=1", "test").AsArray().empty());
   const Json shown = Ask(200, "GET", path + "/plan", "viewer");
   EXPECT_EQ(shown.StringAt("schema"), "exec.v2");
   EXPECT_EQ(shown.Find("plan")->StringAt("id"), "1");

@@ -6,8 +6,8 @@
 
 namespace pinion::api {
 
-/// A redirect target that stays on this site: "/path?query". Nothing for anything that a browser could
-/// take for another host, however often it is encoded.
+/// A redirect target that stays on this site: "/path?query". Nothing for anything that a browser
+/// could take for another host, however often it is encoded.
 std::optional<std::string> SafeRedirect(std::string_view target);
 
 /// The target with one more query parameter.

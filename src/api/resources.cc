@@ -1,9 +1,9 @@
+#include "store/resources.h"
 #include "api/handlers.h"
 #include "api/present/convert.h"
 #include "api/present/resource.h"
 #include "base/encoding.h"
 #include "store/database.h"
-#include "store/resources.h"
 #include "store/resources_view.h"
 #include "store/versions.h"
 
@@ -77,9 +77,8 @@ Task<Answer> Check(Call& call, CheckRequest request) {
 
 Task<CheckRequest> ReadCheck(Call& call) {
   const auto body = co_await ReadBody<present::CheckRequestBody>(call);
-  CheckRequest request{.pipeline = call.pipeline.id,
-                       .shallow = body.shallow,
-                       .created_by = call.access.UserText()};
+  CheckRequest request{
+      .pipeline = call.pipeline.id, .shallow = body.shallow, .created_by = call.access.UserText()};
   if (!body.from.IsNull()) {
     const auto from = ValueOrThrow(FromJson<protocol::Version>(body.from));
     request.from_version = store::VersionText(from);
@@ -120,7 +119,8 @@ Task<Answer> ListResourceTypes(Call& call) {
   };
   const auto types = co_await call.database().Read(store::Pool::kApi, work);
   JsonArray array;
-  for (const auto& type : types) array.push_back(present::StoredJson(type.config));
+  for (const auto& type : types)
+    array.push_back(present::StoredJson(type.config));
   co_return JsonAnswer(200, Json(std::move(array)));
 }
 
@@ -136,7 +136,8 @@ Task<Answer> ListSharedForResourceType(Call& call) {
   co_return co_await Shared(call, scope);
 }
 
-// --- Checks ----------------------------------------------------------------------------------------
+// --- Checks
+// ----------------------------------------------------------------------------------------
 
 Task<Answer> CheckResource(Call& call) {
   auto work = [&call](store::Transaction& t) { return ResourceOf(t, call).id; };

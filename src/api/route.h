@@ -74,7 +74,8 @@ struct Call {
   store::TeamRow team;
   store::PipelineRow pipeline;
   store::BuildRow build;
-  /// Set by a handler before it answers through the exchange itself: then an error can only be logged.
+  /// Set by a handler before it answers through the exchange itself: then an error can only be
+  /// logged.
   bool answered = false;
 
   store::Database& database() { return services.database; }
@@ -88,7 +89,8 @@ struct Call {
   store::Visibility Visible() const;
 };
 
-// --- Answers ---------------------------------------------------------------------------------------
+// --- Answers
+// ---------------------------------------------------------------------------------------
 
 http::Response JsonAnswer(int status, const Json& body);
 http::Response TextAnswer(int status, std::string_view text);

@@ -96,7 +96,8 @@ TEST(RoutesTest, AreUpstreams) {
     EXPECT_EQ(found->second.permission, UpstreamName(route.permission)) << name;
     EXPECT_EQ(found->second.refuses_archived, route.refuses_archived) << name;
   }
-  for (const auto& [name, route] : upstream) EXPECT_TRUE(ours.contains(name)) << name;
+  for (const auto& [name, route] : upstream)
+    EXPECT_TRUE(ours.contains(name)) << name;
 }
 
 TEST(RoutesTest, HaveAHandlerOrAReason) {
@@ -142,8 +143,7 @@ class PermissionTest : public ApiTest {
     ApiTest::SetUp();
     if (IsSkipped()) return;
     ASSERT_EQ(SetPipeline("p", kPipeline).status, 201);
-    const Json build =
-        Ask(200, "POST", "/api/v1/teams/main/pipelines/p/jobs/p/builds", "test");
+    const Json build = Ask(200, "POST", "/api/v1/teams/main/pipelines/p/jobs/p/builds", "test");
     build_ = std::to_string(build.IntegerAt("id"));
     Ask(200, "POST", "/api/v1/workers", "system",
         R"({"name":"p","addr":"127.0.0.1:1","team":"main","platform":"linux","version":"2.5"})");
@@ -222,7 +222,9 @@ TEST_P(PermissionTest, LetsThoseInWhoMay) {
     const int status = StatusFor(route, user);
     EXPECT_NE(status, 401) << route.name;
     EXPECT_NE(status, 403) << route.name;
-    EXPECT_NE(status, 500) << route.name;
+    // Upstream's answer for what has not been checked yet.
+    const bool unchecked = route.name.starts_with("ListSharedForResource");
+    EXPECT_EQ(status == 500, unchecked) << route.name;
   }
 }
 

@@ -54,7 +54,9 @@ Credentials CredentialsOf(const http::Request& request) {
   return credentials;
 }
 
-http::Response NotFoundAnswer() { return TextAnswer(404, "404 page not found\n"); }
+http::Response NotFoundAnswer() {
+  return TextAnswer(404, "404 page not found\n");
+}
 
 }  // namespace
 
@@ -91,7 +93,9 @@ Api::Api(Services& services) : services_(services), session_(services) {
   }
 }
 
-Task<void> Api::Start() { co_await session_.Start(); }
+Task<void> Api::Start() {
+  co_await session_.Start();
+}
 
 http::Handler Api::handler() {
   return [this](http::Exchange& exchange) { return Handle(exchange); };
@@ -111,8 +115,8 @@ Task<Answer> Api::Run(Call& call) {
   Answer answer = co_await Admit(call);
   if (!answer) {
     if (!call.route.handler) {
-      co_return TextAnswer(501, std::string(call.route.name) + " is not there yet: " +
-                                    std::string(call.route.not_yet));
+      co_return TextAnswer(501, std::string(call.route.name) +
+                                    " is not there yet: " + std::string(call.route.not_yet));
     }
     answer = co_await call.route.handler(call);
   }
@@ -140,7 +144,8 @@ Task<void> Api::Handle(http::Exchange& exchange) {
               .params = std::move(found->params),
               .request_id = request_id,
               .log = services_.log.With({{"request", Json(request_id)}})};
-    // An exception in a coroutine is answered outside of its catch block, where awaiting is allowed.
+    // An exception in a coroutine is answered outside of its catch block, where awaiting is
+    // allowed.
     std::optional<Error> error;
     try {
       answer = co_await Run(call);

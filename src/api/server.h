@@ -8,8 +8,8 @@ namespace pinion::api {
 /// What every answer's X-Concourse-Version says: clients compare it with their own.
 inline constexpr std::string_view kConcourseVersion = "8.2.4";
 
-/// Answers requests: finds the route, checks who asks, runs the handler, turns errors into answers. On
-/// the loop's thread; must outlive the HTTP server that calls it.
+/// Answers requests: finds the route, checks who asks, runs the handler, turns errors into answers.
+/// On the loop's thread; must outlive the HTTP server that calls it.
 class Api {
  public:
   explicit Api(Services& services);
@@ -29,8 +29,8 @@ class Api {
   http::Router router_;
 };
 
-/// The headers that every answer has; handlers that answer through the exchange themselves add them to
-/// their head with this.
+/// The headers that every answer has; handlers that answer through the exchange themselves add them
+/// to their head with this.
 void AddCommonHeaders(const Services& services, std::string_view request_id,
                       http::Response& response);
 

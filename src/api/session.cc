@@ -59,8 +59,8 @@ Session::Session(Services& services)
 }
 
 Task<void> Session::Start() {
-  const std::string key = co_await services_.database.Write(
-      store::Pool::kApi, [](store::Transaction& transaction) {
+  const std::string key =
+      co_await services_.database.Write(store::Pool::kApi, [](store::Transaction& transaction) {
         return store::SettingOrMade(transaction, kKeySetting,
                                     [] { return ToHex(RandomBytes(32)); });
       });
@@ -80,7 +80,8 @@ Task<void> Session::Reload() {
   };
   auto work = [](store::Transaction& transaction) {
     Loaded loaded;
-    for (const auto& row : store::ListTeams(transaction)) loaded.teams.push_back(ToRecord(row));
+    for (const auto& row : store::ListTeams(transaction))
+      loaded.teams.push_back(ToRecord(row));
     loaded.revoked = store::ListRevokedTokens(transaction);
     return loaded;
   };
@@ -128,9 +129,8 @@ Task<Result<Session::Login>> Session::LogIn(std::string name, std::string passwo
   // Counted before the check, so that attempts that run at once do not slip through together.
   attempts_by_place_.Failed(place);
   attempts_by_name_.Failed(name);
-  const bool good = co_await passwords_.Run([this, name, password] {
-    return services_.local_users.Check(name, password);
-  });
+  const bool good = co_await passwords_.Run(
+      [this, name, password] { return services_.local_users.Check(name, password); });
   if (!good) {
     services_.log.Info("login failed", {{"user", Json(name)}, {"address", Json(address)}});
     co_return Fail(ErrorKind::kUnauthorized, "invalid username or password");

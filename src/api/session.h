@@ -24,16 +24,16 @@ class Session {
   /// Reads the signing key, which the first start of all nodes makes. Await it before serving.
   Task<void> Start();
 
-  /// What the sender of this Authorization value may do; empty: nobody. Never fails for a bad token,
-  /// then has_token is set and authenticated is not.
+  /// What the sender of this Authorization value may do; empty: nobody. Never fails for a bad
+  /// token, then has_token is set and authenticated is not.
   Task<identity::Access> AccessOf(std::string authorization);
 
   struct Login {
     std::string token;
     std::int64_t expires = 0;  ///< unix seconds
   };
-  /// Checks a local user's password and makes a token for the client. kUnauthorized for a wrong one,
-  /// kTooLarge (429) when there were too many wrong ones from that address or for that name.
+  /// Checks a local user's password and makes a token for the client. kUnauthorized for a wrong
+  /// one, kTooLarge (429) when there were too many wrong ones from that address or for that name.
   Task<Result<Login>> LogIn(std::string name, std::string password, std::string address,
                             std::string audience);
   /// A token of a worker gateway; kUnauthorized for a wrong secret.

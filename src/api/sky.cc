@@ -20,8 +20,8 @@ constexpr std::string_view kFlyClient = "fly";
 constexpr std::string_view kFlySecret = "Zmx5";
 
 http::Response OAuthError(int status, std::string_view error, std::string_view description) {
-  return JsonAnswer(status, JsonObject{{"error", Json(error)},
-                                       {"error_description", Json(description)}});
+  return JsonAnswer(status,
+                    JsonObject{{"error", Json(error)}, {"error_description", Json(description)}});
 }
 
 http::Response TokenAnswer(const Session::Login& login, std::int64_t now) {
@@ -93,8 +93,10 @@ http::Response RedirectTo(int status, std::string location) {
   return response;
 }
 
-/// To where the browser wanted to go, logged in: both cookies are set and the CSRF token is handed over.
-http::Response Enter(Call& call, int status, const Session::Login& login, std::string_view redirect) {
+/// To where the browser wanted to go, logged in: both cookies are set and the CSRF token is handed
+/// over.
+http::Response Enter(Call& call, int status, const Session::Login& login,
+                     std::string_view redirect) {
   const auto target = SafeRedirect(redirect);
   if (!target) return TextAnswer(400, "unsupported redirect_uri");
   const std::string csrf = ToHex(RandomBytes(32));
@@ -134,7 +136,8 @@ Task<std::optional<BrowserLogin>> LoginOf(Call& call) {
 
 }  // namespace
 
-// --- What fly and other clients use ---------------------------------------------------------------
+// --- What fly and other clients use
+// ---------------------------------------------------------------
 
 Task<Answer> IssueToken(Call& call) {
   const http::Query form = co_await ReadForm(call);
@@ -155,9 +158,10 @@ Task<Answer> IssueToken(Call& call) {
   if (std::ranges::find(scopes, "openid") == scopes.end()) {
     co_return OAuthError(400, "invalid_request", "Missing required scope(s) [\"openid\"].");
   }
-  const auto login = co_await call.session.LogIn(
-      std::string(form.Get("username").value_or("")), std::string(form.Get("password").value_or("")),
-      call.exchange.remote_address(), std::string(kFlyClient));
+  const auto login =
+      co_await call.session.LogIn(std::string(form.Get("username").value_or("")),
+                                  std::string(form.Get("password").value_or("")),
+                                  call.exchange.remote_address(), std::string(kFlyClient));
   if (login) co_return TokenAnswer(*login, call.session.now());
   if (login.error().kind == ErrorKind::kTooLarge) co_return TooManyAttempts();
   co_return OAuthError(401, "access_denied", "Invalid username or password");
@@ -172,7 +176,8 @@ Task<Answer> UserInfo(Call& call) {
   co_return JsonOf(200, access.claims);
 }
 
-// --- The browser's way ------------------------------------------------------------------------------
+// --- The browser's way
+// ------------------------------------------------------------------------------
 
 Task<Answer> SkyLogin(Call& call) {
   const std::string redirect(call.query.Get("redirect_uri").value_or("/"));
@@ -227,8 +232,9 @@ Task<Answer> SkyLogout(Call& call) {
 
 Task<Answer> FlySuccess(Call& call) {
   if (call.query.Get("noop")) {
-    co_return Page(200, MessagePage("Logged in", "The token has been handed to fly. You can close "
-                                                 "this window."));
+    co_return Page(200, MessagePage("Logged in",
+                                    "The token has been handed to fly. You can close "
+                                    "this window."));
   }
   const auto login = co_await LoginOf(call);
   const std::string_view port_text = call.query.Get("fly_port").value_or("");
@@ -238,9 +244,9 @@ Task<Answer> FlySuccess(Call& call) {
   }
   const auto port = ParseNumber(port_text);
   const bool listening = port && *port > 0 && *port < 65536;
-  co_return Page(200, TokenPage("bearer " + login->token,
-                                listening ? std::optional<int>(static_cast<int>(*port))
-                                          : std::nullopt));
+  co_return Page(200,
+                 TokenPage("bearer " + login->token,
+                           listening ? std::optional<int>(static_cast<int>(*port)) : std::nullopt));
 }
 
 // --- Old addresses -------------------------------------------------------------------------------
@@ -255,8 +261,12 @@ Task<Answer> LegacyLogin(Call& call) {
   co_return RedirectTo(302, "/sky/login" + (query.empty() ? "" : "?" + std::string(query)));
 }
 
-Task<Answer> LegacyLogout(Call&) { co_return RedirectTo(301, "/sky/logout"); }
+Task<Answer> LegacyLogout(Call&) {
+  co_return RedirectTo(301, "/sky/logout");
+}
 
-Task<Answer> Robots(Call&) { co_return TextAnswer(200, "User-agent: *\nDisallow: /\n"); }
+Task<Answer> Robots(Call&) {
+  co_return TextAnswer(200, "User-agent: *\nDisallow: /\n");
+}
 
 }  // namespace pinion::api

@@ -20,14 +20,15 @@ struct SetOutcome {
 }  // namespace
 
 Task<Answer> ListTeams(Call& call) {
-  auto rows = co_await call.database().Read(store::Pool::kApi, [](store::Transaction& t) {
-    return store::ListTeams(t);
-  });
+  auto rows = co_await call.database().Read(
+      store::Pool::kApi, [](store::Transaction& t) { return store::ListTeams(t); });
   std::erase_if(rows, [&](const store::TeamRow& team) { return !call.MayIn(team.name); });
   co_return JsonAnswer(200, present::ArrayOf(rows, present::ToTeam));
 }
 
-Task<Answer> GetTeam(Call& call) { co_return JsonOf(200, present::ToTeam(call.team)); }
+Task<Answer> GetTeam(Call& call) {
+  co_return JsonOf(200, present::ToTeam(call.team));
+}
 
 Task<Answer> SetTeam(Call& call) {
   const std::string name = call.Param("team_name");

@@ -13,10 +13,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr const char* kMainAuth =
-    R"({"owner":{"users":["local:test"],"groups":[]},"member":{"users":["local:member"],"groups":[]},)"
-    R"("pipeline-operator":{"users":["local:operator"],"groups":[]},)"
-    R"("viewer":{"users":["local:viewer"],"groups":[]}})";
+constexpr const char* kMainAuth = R"({"owner":{"users":["local:test"],"groups":[]},)"
+                                  R"("member":{"users":["local:member"],"groups":[]},)"
+                                  R"("pipeline-operator":{"users":["local:operator"],"groups":[]},)"
+                                  R"("viewer":{"users":["local:viewer"],"groups":[]}})";
 constexpr const char* kOtherAuth = R"({"owner":{"users":["local:other"],"groups":[]}})";
 
 Task<http::Response> SendTo(http::Client& client, http::Request request) {

@@ -18,9 +18,9 @@
 
 namespace pinion::api {
 
-/// For tests: the whole API on a port of its own over a real database, with the local users test (owner of
-/// main), member, operator, viewer (of main, by those roles) and other (owner of team "other").
-/// Passwords are the names.
+/// For tests: the whole API on a port of its own over a real database, with the local users test
+/// (owner of main), member, operator, viewer (of main, by those roles) and other (owner of team
+/// "other"). Passwords are the names.
 class ApiTest : public store::testing::DatabaseTest {
  protected:
   void SetUp() override;

@@ -31,7 +31,8 @@ Task<Answer> ListActiveUsersSince(Call& call) {
     since = *parsed;
   }
   const auto rows = co_await call.database().Read(
-      store::Pool::kApi, [since](store::Transaction& t) { return store::ListUsersSince(t, since); });
+      store::Pool::kApi,
+      [since](store::Transaction& t) { return store::ListUsersSince(t, since); });
   JsonArray users;
   for (const auto& row : rows) {
     users.push_back(ToJson(present::User{.id = row.id.value,

@@ -1,3 +1,4 @@
+#include "store/versions.h"
 #include "api/handlers.h"
 #include "api/paging.h"
 #include "api/present/convert.h"
@@ -5,7 +6,6 @@
 #include "store/database.h"
 #include "store/resources.h"
 #include "store/resources_view.h"
-#include "store/versions.h"
 
 namespace pinion::api {
 
@@ -40,8 +40,8 @@ present::ResourceVersion ToVersion(const store::VersionRow& row, bool with_metad
   return version;
 }
 
-Task<Answer> WriteResource(Call& call,
-                           std::function<void(store::Transaction&, const store::ResourceRow&)> write) {
+Task<Answer> WriteResource(
+    Call& call, std::function<void(store::Transaction&, const store::ResourceRow&)> write) {
   auto work = [&call, write](store::Transaction& t) {
     call.SignAs(t);
     write(t, ResourceOf(t, call));
@@ -127,8 +127,12 @@ Task<Answer> GetResourceVersion(Call& call) {
   co_return JsonOf(200, ToVersion(*found.version, with_metadata));
 }
 
-Task<Answer> EnableResourceVersion(Call& call) { return SetEnabled(call, true); }
-Task<Answer> DisableResourceVersion(Call& call) { return SetEnabled(call, false); }
+Task<Answer> EnableResourceVersion(Call& call) {
+  return SetEnabled(call, true);
+}
+Task<Answer> DisableResourceVersion(Call& call) {
+  return SetEnabled(call, false);
+}
 
 Task<Answer> PinResourceVersion(Call& call) {
   const VersionId version = VersionOf(call);
@@ -161,7 +165,8 @@ Task<Answer> ClearResourceVersions(Call& call) {
     return store::ClearVersions(t, ResourceOf(t, call).id);
   };
   const auto removed = co_await call.database().Write(store::Pool::kApi, work);
-  co_return JsonAnswer(200, JsonObject{{"versions_removed", Json(static_cast<long long>(removed))}});
+  co_return JsonAnswer(200,
+                       JsonObject{{"versions_removed", Json(static_cast<long long>(removed))}});
 }
 
 Task<Answer> ListBuildsWithVersionAsInput(Call& call) {

@@ -18,10 +18,9 @@ present::Volume ToVolume(const store::ListedVolume& row) {
   volume.path = row.volume.path;
   volume.parent_handle = row.volume.parent_handle;
   if (!row.resource_version.empty()) {
-    volume.resource_type =
-        JsonObject{{"resource_type", Json()},
-                   {"base_resource_type", Json()},
-                   {"version", present::StoredJson(row.resource_version)}};
+    volume.resource_type = JsonObject{{"resource_type", Json()},
+                                      {"base_resource_type", Json()},
+                                      {"version", present::StoredJson(row.resource_version)}};
   }
   volume.pipeline_id = row.metadata.pipeline_id;
   volume.pipeline_name = row.metadata.pipeline_name;
@@ -38,9 +37,7 @@ std::string WorkerName(const Call& call) {
 }  // namespace
 
 Task<Answer> ListVolumes(Call& call) {
-  auto work = [team = call.team.id](store::Transaction& t) {
-    return store::ListVolumes(t, team);
-  };
+  auto work = [team = call.team.id](store::Transaction& t) { return store::ListVolumes(t, team); };
   const auto rows = co_await call.database().Read(store::Pool::kApi, work);
   co_return JsonAnswer(200, present::ArrayOf(rows, ToVolume));
 }

@@ -38,7 +38,8 @@ Task<Answer> SetWall(Call& call) {
   auto work = [&call, wall](store::Transaction& t) {
     call.SignAs(t);
     std::optional<std::int64_t> expires;
-    if (wall.time_to_live > 0) expires = t.now() + (wall.time_to_live + 999'999'999) / 1'000'000'000;
+    if (wall.time_to_live > 0)
+      expires = t.now() + (wall.time_to_live + 999'999'999) / 1'000'000'000;
     store::SetWall(t, wall.message, expires);
   };
   co_await call.database().Write(store::Pool::kApi, work);

@@ -100,17 +100,16 @@ Task<Answer> WriteWorker(Call& call, bool (*write)(store::Transaction&, std::str
 Task<Answer> ListWorkers(Call& call) {
   auto rows = co_await call.database().Read(
       store::Pool::kApi, [](store::Transaction& t) { return store::ListWorkers(t); });
-  std::erase_if(rows, [&](const store::WorkerRow& row) {
-    return row.team && !call.MayIn(row.team_name);
-  });
+  std::erase_if(
+      rows, [&](const store::WorkerRow& row) { return row.team && !call.MayIn(row.team_name); });
   co_return JsonAnswer(200, present::ArrayOf(rows, present::ToWorker));
 }
 
 Task<Answer> RegisterWorker(Call& call) {
   const auto body = co_await ReadBody<present::Worker>(call);
   if (body.addr.empty()) co_return TextAnswer(400, "missing garden address");
-  const bool plain = std::ranges::all_of(
-      body.version, [](char c) { return c == '.' || (c >= '0' && c <= '9'); });
+  const bool plain =
+      std::ranges::all_of(body.version, [](char c) { return c == '.' || (c >= '0' && c <= '9'); });
   if (!plain) {
     co_return TextAnswer(400, "invalid worker version, only numeric characters are allowed");
   }
@@ -141,9 +140,15 @@ Task<Answer> HeartbeatWorker(Call& call) {
   co_return JsonOf(200, present::ToWorker(*row));
 }
 
-Task<Answer> LandWorker(Call& call) { return WriteWorker(call, store::LandWorker); }
-Task<Answer> RetireWorker(Call& call) { return WriteWorker(call, store::RetireWorker); }
-Task<Answer> DeleteWorker(Call& call) { return WriteWorker(call, store::DeleteWorker); }
+Task<Answer> LandWorker(Call& call) {
+  return WriteWorker(call, store::LandWorker);
+}
+Task<Answer> RetireWorker(Call& call) {
+  return WriteWorker(call, store::RetireWorker);
+}
+Task<Answer> DeleteWorker(Call& call) {
+  return WriteWorker(call, store::DeleteWorker);
+}
 
 Task<Answer> PruneWorker(Call& call) {
   auto work = [&call](store::Transaction& t) {

@@ -1,6 +1,7 @@
 #include "app/controls.h"
 
 #include "base/encoding.h"
+#include "checking/check_plan.h"
 #include "store/volumes.h"
 
 namespace pinion::app {
@@ -11,6 +12,26 @@ std::unexpected<Error> WorkerGone(const std::string& name) {
 }
 
 }  // namespace
+
+Task<Result<BuildId>> ManualChecks::CheckNow(api::CheckRequest request) {
+  std::optional<protocol::Version> from;
+  if (request.from_version) {
+    auto parsed = FromText<protocol::Version>(*request.from_version);
+    if (!parsed) co_return std::unexpected(std::move(parsed.error()).Context("from"));
+    from = std::move(*parsed);
+  }
+  const Result<BuildId> build =
+      co_await database_.Write(store::Pool::kApi, [request, from](store::Transaction& transaction) {
+        if (request.resource_type) {
+          return checking::CreateManualTypeCheck(transaction, request.resource_type, {}, from,
+                                                 request.shallow, request.created_by);
+        }
+        return checking::CreateManualCheck(transaction, request.resource, {}, from, request.shallow,
+                                           request.created_by);
+      });
+  if (build) engine_.Start(*build);
+  co_return build;
+}
 
 Task<Result<std::unique_ptr<fleet::InteractiveProcess>>> Hijacking::Start(
     std::string worker, std::string container, protocol::garden::ProcessSpec spec,

@@ -24,6 +24,18 @@ class EngineControl final : public api::BuildControl, public scheduling::BuildSt
   engine::Engine& engine_;
 };
 
+/// Checks that somebody asked for, as builds.
+class ManualChecks final : public api::CheckControl {
+ public:
+  ManualChecks(store::Database& database, engine::Engine& engine)
+      : database_(database), engine_(engine) {}
+  Task<Result<BuildId>> CheckNow(api::CheckRequest request) override;
+
+ private:
+  store::Database& database_;
+  engine::Engine& engine_;
+};
+
 /// Shells in containers.
 class Hijacking final : public api::HijackControl {
  public:

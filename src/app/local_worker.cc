@@ -61,16 +61,14 @@ Task<Result<void>> LocalWorker::Start() {
   Parts& parts = *parts_;
   parts.volumes =
       co_await worker::VolumeStore::Open(executor_, timers_, log_, {.folder = work / "volumes"});
-  const auto supervisor = worker::InstallSupervisor(work);
-  if (!supervisor) co_return std::unexpected(supervisor.error());
   parts.images = std::make_unique<worker::ImagePuller>(executor_, log_, *parts.volumes,
                                                        worker::ImagePullerOptions{});
   parts.volumes->AddStrategy("registry-image", parts.images->Strategy());
   worker::BridgeNetworkOptions network{.dns_servers = options_.worker_dns_servers,
                                        .allow_host_access = options_.worker_allow_host_access};
   if (!options_.worker_network_pool.empty()) network.subnet = options_.worker_network_pool;
-  parts.network = std::make_unique<worker::BridgeNetwork>(
-      executor_, parts.pool, log_, *supervisor, std::move(network));
+  parts.network = std::make_unique<worker::BridgeNetwork>(executor_, parts.pool, log_, work,
+                                                          std::move(network));
   worker::ContainersOptions containers{.work_dir = work,
                                        .dns_servers = options_.worker_dns_servers};
   if (!options_.worker_runtime.empty()) containers.runtime = options_.worker_runtime;

@@ -57,7 +57,8 @@ Task<int> Serve(Loop& loop, Logger log, const ServerOptions& options, StopSignal
     log.Info("ready", {{"url", url}});
     std::fprintf(stderr, "Pinion is running: %s\n", url.c_str());
     SayHowToAddUsers(options, url);
-    co_await linux::WaitReadable(signals.fd(), {});
+    linux::WatchedFd watched(loop.executor(), linux::UniqueFd(::dup(signals.fd())));
+    co_await watched.Readable({});
     log.Info("stopping");
   }
   co_await server.Shutdown();

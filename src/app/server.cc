@@ -9,14 +9,17 @@
 #include "app/local_worker.h"
 #include "base/encoding.h"
 #include "base/files.h"
+#include "checking/checker.h"
 #include "components/registry.h"
 #include "engine/check_runner.h"
+#include "engine/container.h"
 #include "engine/engine.h"
 #include "fleet/collector.h"
 #include "http/server.h"
 #include "scheduling/pipeline_planner.h"
 #include "scheduling/scheduler.h"
 #include "store/change_follower.h"
+#include "store/change_kinds.h"
 #include "store/leases_keeper.h"
 #include "store/teams.h"
 
@@ -68,13 +71,16 @@ struct Server::Parts {
   std::unique_ptr<engine::Engine> engine;
   std::unique_ptr<EngineControl> engine_control;
   std::unique_ptr<engine::CheckRunner> check_runner;
+  engine::SourceFiller sources;
   std::unique_ptr<checking::Checker> checker;
   std::unique_ptr<scheduling::BuildPlanner> planner;
   std::unique_ptr<scheduling::Scheduler> scheduler;
   std::unique_ptr<fleet::Collector> collector;
+  std::unique_ptr<ManualChecks> manual_checks;
   std::unique_ptr<Hijacking> hijacking;
   std::unique_ptr<ArtifactStreams> artifacts;
   std::unique_ptr<components::Registry> components;
+  api::ChangeNotice notice;
   std::unique_ptr<api::Services> services;
   std::unique_ptr<api::Api> api;
   std::unique_ptr<http::Server> http;
@@ -151,27 +157,31 @@ Task<Result<void>> Server::Start() {
                                         .checks = p.checks_in_flight};
   p.engine = std::make_unique<engine::Engine>(services);
   p.engine_control = std::make_unique<EngineControl>(*p.engine);
-  p.check_runner = std::make_unique<engine::CheckRunner>(services);
-  p.checker =
-      std::make_unique<checking::Checker>(checking::Checker::Services{.executor = executor,
-                                                                      .database = *p.database,
-                                                                      .timers = *p.timers,
-                                                                      .feed = *p.feed,
-                                                                      .runner = *p.check_runner,
-                                                                      .log = log_},
-                                          checking::Checker::Options{});
+  p.check_runner = std::make_unique<engine::CheckRunner>(services, [&p] { p.collector->Notify(); });
+  p.checker = std::make_unique<checking::Checker>(
+      checking::Checker::Services{.executor = executor,
+                                  .database = *p.database,
+                                  .timers = *p.timers,
+                                  .feed = *p.feed,
+                                  .sources = p.sources,
+                                  .runner = *p.check_runner,
+                                  .log = log_},
+      checking::Checker::Options{
+          .interval = options_.resource_checking_interval,
+          .webhook_interval = options_.resource_with_webhook_checking_interval,
+          .timeout = options_.global_resource_check_timeout});
   p.planner = scheduling::MakePipelinePlanner({});
   p.scheduler = std::make_unique<scheduling::Scheduler>(
-      scheduling::Scheduler::Services{
-          .executor = executor,
-          .database = *p.database,
-          .timers = *p.timers,
-          .feed = *p.feed,
-          .planner = *p.planner,
-          .starter = *p.engine_control,
-          .checks = *p.checker,
-          .owner = [owner = services.owner] { return std::optional(owner); },
-          .log = log_},
+      scheduling::Scheduler::Services{.executor = executor,
+                                      .database = *p.database,
+                                      .timers = *p.timers,
+                                      .feed = *p.feed,
+                                      .planner = *p.planner,
+                                      .starter = *p.engine_control,
+                                      .checks = *p.checker,
+                                      .owner = [lease_owner = services.owner]()
+                                          -> std::optional<store::Owner> { return lease_owner; },
+                                      .log = log_},
       scheduling::Scheduler::Options{});
   p.collector =
       std::make_unique<fleet::Collector>(executor, *p.timers, *p.database, *p.fleet, log_);
@@ -188,6 +198,7 @@ Task<Result<void>> Server::Start() {
 Task<Result<void>> Server::Serve() {
   Parts& p = *parts_;
   const Executor executor = loop_.executor();
+  p.manual_checks = std::make_unique<ManualChecks>(*p.database, *p.engine);
   p.hijacking = std::make_unique<Hijacking>(*p.fleet);
   p.artifacts = std::make_unique<ArtifactStreams>(*p.fleet, *p.database);
   p.services = std::make_unique<api::Services>(
@@ -202,8 +213,10 @@ Task<Result<void>> Server::Serve() {
                     .local_users = p.local_users,
                     .logs = p.logs.get(),
                     .builds = p.engine_control.get(),
+                    .checks = p.manual_checks.get(),
                     .hijack = p.hijacking.get(),
-                    .volumes = p.artifacts.get()});
+                    .volumes = p.artifacts.get(),
+                    .changes = &p.notice});
   p.api = std::make_unique<api::Api>(*p.services);
   co_await p.api->Start();
   p.http = http::Server::Make(executor, *p.timers, log_, {}, p.api->handler());
@@ -219,6 +232,7 @@ Task<Result<void>> Server::Serve() {
 
 void Server::OnChanges(const std::vector<store::Change>& changes) {
   Parts& p = *parts_;
+  p.notice.Notify();
   for (const store::Change& change : changes) {
     if (change.kind == store::kinds::kBuildAborted) p.engine->Abort(BuildId{change.id});
     if (change.kind == store::kinds::kBuildFinished) p.collector->Notify();
@@ -241,7 +255,6 @@ Task<void> Server::Shutdown() {
   if (p.http) co_await p.http->Shutdown(kRequestGrace);
   if (p.checker) co_await p.checker->Stop();
   if (p.scheduler) co_await p.scheduler->Stop();
-  if (p.check_runner) co_await p.check_runner->Stop();
   if (p.engine) co_await p.engine->Release();
   if (p.feed) co_await p.feed->Stop();
   if (p.tasks) {

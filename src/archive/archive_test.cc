@@ -197,6 +197,39 @@ TEST_F(ArchiveTest, ShowsWhiteoutsAsOverlayDoes) {
   EXPECT_THAT(Refused(Tar({{"x/.wh...", '0'}}), options), HasSubstr("whiteout"));
 }
 
+TEST_F(ArchiveTest, AppliesWhiteoutsToWhatWasThereBefore) {
+  UnpackOptions options;
+  options.apply_whiteouts = true;
+  Put(Tar({{"old/a", '0', "1"},
+           {"old/deep/b", '0', "2"},
+           {"gone/c", '0', "3"},
+           {"kept", '0', "4"},
+           {"full/d", '0', "5"},
+           {"run", '2', "", "/real"},
+           {"real/", '5'}}),
+      options);
+  Put(Tar({{"old/deep/new", '0', "6"},
+           {"old/.wh..wh..opq", '0'},
+           {".wh.gone", '0'},
+           {".wh.kept", '0'},
+           {".wh.never", '0'},
+           {"full", '0', "7"},
+           {"run/e", '0', "8"},
+           {".wh.full", '0'},
+           {".wh..wh.plnk", '0'}}),
+      options);
+  EXPECT_FALSE(fs::exists(inside() / "old/a"));
+  EXPECT_FALSE(fs::exists(inside() / "old/deep/b"));
+  EXPECT_EQ(Content("old/deep/new"), "6");
+  EXPECT_FALSE(fs::exists(inside() / "gone"));
+  EXPECT_FALSE(fs::exists(inside() / "kept"));
+  EXPECT_EQ(Content("full"), "7");
+  EXPECT_EQ(Content("real/e"), "8");
+  EXPECT_THAT(Refused(Tar({{"x/.wh...", '0'}}), options), HasSubstr("whiteout"));
+  EXPECT_THAT(Refused(Tar({{"../.wh.secret", '0'}}), options), HasSubstr("'..'"));
+  EXPECT_EQ(ReadFile(folder_.path() / "secret").value_or(""), "secret");
+}
+
 TEST_F(ArchiveTest, AttributesThatSteerOverlaysAreDropped) {
   if (::geteuid() != 0) GTEST_SKIP() << "trusted attributes need root";
   const auto record = [](const std::string& key, const std::string& value) {

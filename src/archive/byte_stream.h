@@ -100,9 +100,6 @@ class HashingSource final : public ByteSource {
  public:
   explicit HashingSource(ByteSource& from) : from_(from) {}
   std::size_t Read(std::span<char> buffer) override;
-  /// Reads what is left, at most `limit` bytes (kTooLarge past it), so that the hash covers
-  /// everything.
-  void Drain(std::uint64_t limit);
   std::string Hex() { return hash_.Hex(); }
   std::uint64_t bytes() const { return bytes_; }
 

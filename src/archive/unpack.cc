@@ -1,5 +1,6 @@
 #include "archive/unpack.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/stat.h>
@@ -10,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <unordered_set>
 #include <vector>
 
 #include "archive/tar_library.h"
@@ -40,6 +42,10 @@ struct Input {
       return ARCHIVE_FATAL;
     }
   }
+};
+
+struct CloseListing {
+  void operator()(DIR* listing) const { ::closedir(listing); }
 };
 
 class Unpacker {
@@ -108,6 +114,10 @@ class Unpacker {
     for (const std::string& part : *parts)
       parent_path += (parent_path.empty() ? "" : "/") + part;
     const FileHandle& parent = Parent(parent_path);
+    if (options_.apply_whiteouts) {
+      if (leaf.starts_with(kWhiteout)) return ApplyWhiteout(parent_path, leaf);
+      NoteMade(parent_path.empty() ? leaf : parent_path + "/" + leaf);
+    }
     if (options_.oci_whiteouts && leaf.starts_with(kWhiteout)) {
       TakeWhiteout(parent.get(), leaf);
     } else if (hardlink) {
@@ -135,15 +145,17 @@ class Unpacker {
     if (status < 0) throw Failure(SystemError(what, errno));
   }
 
+  Links OnTheWay() const { return options_.apply_whiteouts ? Links::kInRoot : Links::kBeneath; }
+
   // The folder that an entry goes into; the last one is kept, as archives list a folder's files in
   // a row.
   const FileHandle& Parent(const std::string& path) {
     if (parent_ && parent_path_ == path && !parent_stale_) return parent_;
-    auto opened = OpenBelow(root_, path, O_PATH | O_DIRECTORY, Links::kBeneath);
+    auto opened = OpenBelow(root_, path, O_PATH | O_DIRECTORY, OnTheWay());
     if (!opened && opened.error().kind == ErrorKind::kNotFound) {
-      auto made = MakeFolders(root_, path, Links::kBeneath, options_.id_offset);
+      auto made = MakeFolders(root_, path, OnTheWay(), options_.id_offset);
       if (!made) throw Failure(made.error());
-      opened = OpenBelow(root_, path, O_PATH | O_DIRECTORY, Links::kBeneath);
+      opened = OpenBelow(root_, path, O_PATH | O_DIRECTORY, OnTheWay());
     }
     if (!opened) throw Failure(opened.error());
     parent_ = std::move(*opened);
@@ -162,6 +174,11 @@ class Unpacker {
     if (S_ISDIR(info.st_mode)) {
       if (::unlinkat(parent, leaf.c_str(), AT_REMOVEDIR) == 0) {
         parent_stale_ = true;  // the kept folder may be this one
+        return false;
+      }
+      if (options_.apply_whiteouts) {
+        RemoveTree(parent, leaf, stop_);
+        parent_stale_ = true;
         return false;
       }
       throw Failure(ErrorKind::kInvalid, "a folder that is not empty is in its place");
@@ -190,6 +207,56 @@ class Unpacker {
     if (folder) MarkOpaque(folder.get());
   }
 
+  // With every folder above it, so that an opaque mark that comes late keeps the way to it.
+  void NoteMade(std::string path) {
+    while (made_.insert(path).second) {
+      const std::size_t slash = path.rfind('/');
+      if (slash == std::string::npos) return;
+      path.resize(slash);
+    }
+  }
+
+  void ApplyWhiteout(const std::string& folder, const std::string& leaf) {
+    const std::string hidden = leaf.substr(kWhiteout.size());
+    if (leaf == kOpaque) {
+      RemoveEarlier(folder);
+    } else if (hidden.empty() || hidden == "." || hidden == "..") {
+      throw Failure(ErrorKind::kInvalid, "the whiteout names nothing");
+    } else if (!hidden.starts_with(kWhiteout)) {
+      const std::string path = folder.empty() ? hidden : folder + "/" + hidden;
+      if (made_.contains(path)) return RemoveEarlier(path);
+      RemoveTree(Parent(folder).get(), hidden, stop_);
+    }
+    parent_stale_ = true;
+  }
+
+  // Everything in a folder that this archive has not brought; nothing if it is no folder.
+  void RemoveEarlier(const std::string& path) {
+    std::vector<std::string> names;
+    {
+      auto folder = OpenBelow(root_, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, OnTheWay());
+      if (!folder) return;
+      DIR* listing = ::fdopendir(folder->get());
+      if (!listing) throw Failure(SystemError("read the folder " + path, errno));
+      (void)folder->Release();  // closed with the listing
+      const std::unique_ptr<DIR, CloseListing> closing(listing);
+      while (const dirent* entry = ::readdir(listing)) {
+        const std::string_view name = entry->d_name;
+        if (name != "." && name != "..") names.emplace_back(name);
+      }
+    }
+    for (const std::string& name : names) {
+      const std::string child = path.empty() ? name : path + "/" + name;
+      if (made_.contains(child)) {
+        RemoveEarlier(child);
+        continue;
+      }
+      const auto folder = OpenBelow(root_, path, O_PATH | O_DIRECTORY, OnTheWay());
+      if (!folder) throw Failure(folder.error());
+      RemoveTree(folder->get(), name, stop_);
+    }
+  }
+
   static void MarkOpaque(int folder) {
     Check(::fsetxattr(folder, "trusted.overlay.opaque", "y", 1, 0), "mark the folder as opaque");
   }
@@ -205,7 +272,7 @@ class Unpacker {
     std::string path;
     for (const std::string& part : *parts)
       path += (path.empty() ? "" : "/") + part;
-    auto folder = OpenBelow(root_, path, O_PATH | O_DIRECTORY, Links::kBeneath);
+    auto folder = OpenBelow(root_, path, O_PATH | O_DIRECTORY, OnTheWay());
     if (!folder) {
       throw Failure(Error(folder.error()).Context("hard link to '" + target.substr(0, 200) + "'"));
     }
@@ -374,7 +441,7 @@ class Unpacker {
   // Writing into a folder changes its time, so times of folders come last.
   void FinishFolders() {
     for (auto folder = folders_.rbegin(); folder != folders_.rend(); ++folder) {
-      auto opened = OpenBelow(root_, folder->path, O_RDONLY | O_DIRECTORY, Links::kBeneath);
+      auto opened = OpenBelow(root_, folder->path, O_RDONLY | O_DIRECTORY, OnTheWay());
       if (opened) ::futimens(opened->get(), folder->times.data());
     }
   }
@@ -397,6 +464,7 @@ class Unpacker {
   std::string parent_path_;
   bool parent_stale_ = false;
   std::vector<Folder> folders_;
+  std::unordered_set<std::string> made_;  // with apply_whiteouts: what this archive has brought
   Unpacked done_;
 };
 

@@ -22,6 +22,11 @@ struct UnpackOptions {
   /// ".wh.NAME" and ".wh..wh..opq" become overlayfs' whiteouts and opaque folders (needs root).
   bool oci_whiteouts = false;
 
+  /// ".wh.NAME" and ".wh..wh..opq" remove what was there before this archive, for layers that are
+  /// unpacked one after the other into the same folder. Files then also replace full folders, and
+  /// links on the way are taken as if the folder were "/", as the image means them.
+  bool apply_whiteouts = false;
+
   // Limits; each is kTooLarge when passed.
   std::uint64_t bytes_max = std::numeric_limits<std::uint64_t>::max();  ///< content of all files
   std::uint64_t entries_max = 20'000'000;

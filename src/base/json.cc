@@ -323,7 +323,8 @@ void AppendQuoted(std::string& out, std::string_view text) {
     if (IsPlain(c)) {
       // Most of any text: copied a run at a time.
       std::size_t length = 1;
-      while (length < text.size() && IsPlain(static_cast<unsigned char>(text[length]))) ++length;
+      while (length < text.size() && IsPlain(static_cast<unsigned char>(text[length])))
+        ++length;
       out += text.substr(0, length);
       text.remove_prefix(length);
       continue;

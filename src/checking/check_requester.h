@@ -10,8 +10,8 @@ namespace pinion::checking {
 class CheckRequester {
  public:
   virtual ~CheckRequester() = default;
-  /// Checks these resources soon, whatever their interval says; resources of one scope are checked once,
-  /// and a check that runs already serves. Returns at once; on the loop.
+  /// Checks these resources soon, whatever their interval says; resources of one scope are checked
+  /// once, and a check that runs already serves. Returns at once; on the loop.
   virtual void RequestChecks(const std::vector<ResourceId>& resources) = 0;
 };
 

@@ -1,5 +1,6 @@
 #include "engine/resource_script.h"
 
+#include "engine/image_pull.h"
 #include "engine/resource_caches.h"
 #include "protocol/events.h"
 #include "store/resources.h"
@@ -36,6 +37,12 @@ struct Fetched {
 Task<Fetched> Fetch(LeafContext context, CacheKey key, protocol::Version version, Json request) {
   const protocol::GetPlan& plan = *context.plan.get;
   BuildRun& run = context.run;
+  if (!plan.image.get_plan && plan.image.base_type == kRegistryImage) {
+    auto pulled =
+        co_await PullImage(context, key, *request.Find("source"),
+                           request.Find("params") ? *request.Find("params") : Json(), version);
+    if (pulled) co_return Fetched{std::move(pulled->artifact), std::move(pulled->metadata)};
+  }
   ContainerRequest wanted{.plan_id = context.plan.id,
                           .step_name = plan.name,
                           .type = "get",

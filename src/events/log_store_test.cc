@@ -68,6 +68,64 @@ struct House {
   std::unique_ptr<LogStore> store;
 };
 
+/// A disk of so many bytes, whose files are real ones.
+class SmallDisk final : public LogFiles {
+ public:
+  struct State {
+    std::atomic<std::int64_t> free{0};
+    std::atomic<bool> sync_fails{false};
+    std::atomic<bool> syncs{true};  ///< false: as if it did, for tests with thousands of stores
+  };
+  class File final : public LogFile {
+   public:
+    File(std::shared_ptr<LogFile> real, std::shared_ptr<State> state)
+        : real_(std::move(real)), state_(std::move(state)) {}
+    void WriteAt(std::uint64_t offset, std::string_view bytes) override {
+      const auto room = static_cast<std::size_t>(std::max<std::int64_t>(0, state_->free.load()));
+      const std::string_view part = bytes.substr(0, room);
+      real_->WriteAt(offset, part);
+      state_->free -= static_cast<std::int64_t>(part.size());
+      if (part.size() < bytes.size()) {
+        throw Failure(ErrorKind::kUnavailable, "write x: No space left on device");
+      }
+    }
+    std::string ReadAt(std::uint64_t offset, std::size_t length) override {
+      return real_->ReadAt(offset, length);
+    }
+    std::uint64_t Size() override { return real_->Size(); }
+    void Truncate(std::uint64_t size) override { real_->Truncate(size); }
+    void Sync() override {
+      if (state_->sync_fails) throw Failure(ErrorKind::kUnavailable, "sync x: I/O error");
+      if (state_->syncs) real_->Sync();
+    }
+
+   private:
+    std::shared_ptr<LogFile> real_;
+    std::shared_ptr<State> state_;
+  };
+
+  std::shared_ptr<LogFile> Open(const fs::path& path, bool create) override {
+    auto real = real_->Open(path, create);
+    return real ? std::make_shared<File>(std::move(real), state) : nullptr;
+  }
+  void Remove(const fs::path& path) override { real_->Remove(path); }
+  void SyncFolder(const fs::path& folder) override {
+    if (state->syncs) real_->SyncFolder(folder);
+  }
+
+  std::shared_ptr<State> state = std::make_shared<State>();
+
+ private:
+  std::shared_ptr<LogFiles> real_ = MakeSystemLogFiles();
+};
+
+std::shared_ptr<LogFiles> FastDisk() {
+  auto disk = std::make_shared<SmallDisk>();
+  disk->state->free = std::int64_t{1} << 40;
+  disk->state->syncs = false;
+  return disk;
+}
+
 protocol::Event Line(std::uint64_t number) {
   return protocol::LogEvent({"1", "stdout"}, 1'700'000'000,
                             "line " + std::to_string(number) + "\n");
@@ -79,15 +137,19 @@ std::uint64_t AppendLine(BuildLogWriter& writer, std::uint64_t number) {
                           Coverage{"1", 1, 1, (number + 1) * 10});
 }
 
-fs::path FileOf(const fs::path& folder, std::string_view suffix) {
-  return folder / "1" / "234" / ("1234567" + std::string(suffix));
+fs::path FileOf(const fs::path& folder, std::string_view suffix, BuildId build = kBuild) {
+  const std::int64_t id = build.value;
+  return folder / std::to_string(id / 1'000'000) / std::to_string(id / 1'000 % 1'000) /
+         (std::to_string(id) + std::string(suffix));
 }
 
-void CopyLog(const fs::path& from, const fs::path& to) {
-  fs::create_directories(FileOf(to, "").parent_path());
+void CopyLog(const fs::path& from, const fs::path& to, BuildId build = kBuild) {
+  fs::create_directories(FileOf(to, "", build).parent_path());
   for (const std::string_view suffix : {".segments", ".journal"}) {
-    fs::remove(FileOf(to, suffix));
-    if (fs::exists(FileOf(from, suffix))) fs::copy(FileOf(from, suffix), FileOf(to, suffix));
+    fs::remove(FileOf(to, suffix, build));
+    if (fs::exists(FileOf(from, suffix))) {
+      fs::copy(FileOf(from, suffix), FileOf(to, suffix, build));
+    }
   }
 }
 
@@ -195,20 +257,22 @@ TEST(FileLogStoreTest, RecoversFromAJournalCutAtAnyByte) {
     house.Flush(*writer);
     flushed_sizes.push_back(fs::file_size(FileOf(folder.path(), ".journal")));
   }
+  // Each cut is a build of its own.
+  House second(copy.path(), {}, FastDisk());
+  House third(copy.path(), {}, FastDisk());
   for (std::uint64_t size = 0; size <= flushed_sizes.back(); ++size) {
-    CopyLog(folder.path(), copy.path());
-    fs::resize_file(FileOf(copy.path(), ".journal"), size);
+    const BuildId build{static_cast<std::int64_t>(size) + 1};
+    CopyLog(folder.path(), copy.path(), build);
+    fs::resize_file(FileOf(copy.path(), ".journal", build), size);
     const auto kept = static_cast<std::uint64_t>(
         std::ranges::count_if(flushed_sizes, [&](std::uint64_t end) { return end <= size; }));
-    House second(copy.path());
     {
-      auto next = second.Writer();
+      auto next = second.Writer(build);
       EXPECT_EQ(next->Covered("1", 1, 1), kept * 10);
       EXPECT_EQ(AppendLine(*next, kept), kept);
       second.Flush(*next);
     }
-    House third(copy.path());
-    const auto all = third.All(0, false);
+    const auto all = third.All(0, false, build);
     ASSERT_EQ(all.size(), kept + 1) << "cut at " << size;
     for (std::uint64_t i = 0; i <= kept; ++i) {
       EXPECT_EQ(all[i], protocol::EnvelopeText(Line(i), i));
@@ -233,11 +297,12 @@ TEST(FileLogStoreTest, RecoversFromSegmentsCutAtAnyByte) {
   house.Finish(*writer);
   const std::uint64_t whole = fs::file_size(FileOf(folder.path(), ".segments"));
   std::set<std::uint64_t> seen;
+  House second(copy.path(), {}, FastDisk());
   for (std::uint64_t size = 0; size <= whole; ++size) {
-    CopyLog(folder.path(), copy.path());
-    fs::resize_file(FileOf(copy.path(), ".segments"), size);
-    House second(copy.path());
-    auto next = second.Writer();
+    const BuildId build{static_cast<std::int64_t>(size) + 1};
+    CopyLog(folder.path(), copy.path(), build);
+    fs::resize_file(FileOf(copy.path(), ".segments", build), size);
+    auto next = second.Writer(build);
     const std::uint64_t covered = next->Covered("1", 1, 1);
     EXPECT_EQ(next->AppendLog({"1", "stdout"}, 1, "after", {}), covered) << "cut at " << size;
     seen.insert(covered);
@@ -246,7 +311,7 @@ TEST(FileLogStoreTest, RecoversFromSegmentsCutAtAnyByte) {
     }
     second.Finish(*next);
     next.reset();
-    ASSERT_EQ(second.All(0, false).size(), covered + 1);
+    ASSERT_EQ(second.All(0, false, build).size(), covered + 1);
   }
   EXPECT_GE(seen.size(), 3U);
 }
@@ -266,7 +331,7 @@ TEST(FileLogStoreTest, AFlippedByteCutsTheTailAndNeverGivesWrongText) {
     std::string bad = good;
     bad[i] = static_cast<char>(bad[i] ^ 0x10);
     std::ofstream(FileOf(copy.path(), ".journal"), std::ios::binary) << bad;
-    House second(copy.path());
+    House second(copy.path(), {}, FastDisk());
     const auto all = second.All(0, false);
     ASSERT_LT(all.size(), 4U);
     for (std::uint64_t id = 0; id < all.size(); ++id) {
@@ -455,54 +520,6 @@ TEST(FileLogStoreTest, ADamagedSegmentIsAnErrorThatNamesTheBuild) {
     EXPECT_NE(failure.error().message.find("build 1234567"), std::string::npos);
   }
 }
-
-/// A disk of so many bytes, whose files are real ones.
-class SmallDisk final : public LogFiles {
- public:
-  struct State {
-    std::atomic<std::int64_t> free{0};
-    std::atomic<bool> sync_fails{false};
-  };
-  class File final : public LogFile {
-   public:
-    File(std::shared_ptr<LogFile> real, std::shared_ptr<State> state)
-        : real_(std::move(real)), state_(std::move(state)) {}
-    void WriteAt(std::uint64_t offset, std::string_view bytes) override {
-      const auto room = static_cast<std::size_t>(std::max<std::int64_t>(0, state_->free.load()));
-      const std::string_view part = bytes.substr(0, room);
-      real_->WriteAt(offset, part);
-      state_->free -= static_cast<std::int64_t>(part.size());
-      if (part.size() < bytes.size()) {
-        throw Failure(ErrorKind::kUnavailable, "write x: No space left on device");
-      }
-    }
-    std::string ReadAt(std::uint64_t offset, std::size_t length) override {
-      return real_->ReadAt(offset, length);
-    }
-    std::uint64_t Size() override { return real_->Size(); }
-    void Truncate(std::uint64_t size) override { real_->Truncate(size); }
-    void Sync() override {
-      if (state_->sync_fails) throw Failure(ErrorKind::kUnavailable, "sync x: I/O error");
-      real_->Sync();
-    }
-
-   private:
-    std::shared_ptr<LogFile> real_;
-    std::shared_ptr<State> state_;
-  };
-
-  std::shared_ptr<LogFile> Open(const fs::path& path, bool create) override {
-    auto real = real_->Open(path, create);
-    return real ? std::make_shared<File>(std::move(real), state) : nullptr;
-  }
-  void Remove(const fs::path& path) override { real_->Remove(path); }
-  void SyncFolder(const fs::path& folder) override { real_->SyncFolder(folder); }
-
-  std::shared_ptr<State> state = std::make_shared<State>();
-
- private:
-  std::shared_ptr<LogFiles> real_ = MakeSystemLogFiles();
-};
 
 TEST(FileLogStoreTest, AFullDiskIsReportedAndEverythingGoesOnWhenThereIsSpace) {
   for (const std::int64_t free : {0, 1, 47, 48, 300, 5'000, 70'000, 100'000}) {

@@ -1,10 +1,13 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "async/timers.h"
+#include "base/log.h"
 #include "http/client.h"
 #include "protocol/baggageclaim.h"
 #include "protocol/garden.h"
@@ -24,10 +27,17 @@ struct ProcessOutput {
 class ProcessFollower {
  public:
   virtual ~ProcessFollower() = default;
-  /// Chunks in order, the end last. Reconnects by itself with growing pauses, from the offset reached,
-  /// for up to the client's `unreachable_limit`; then Failure(kUnavailable). kNotFound when the worker no
-  /// longer knows the process.
+  /// Chunks in order, the end last. Reconnects by itself with growing pauses, from the offset
+  /// reached, for up to the client's `unreachable_limit`; then Failure(kUnavailable). kNotFound
+  /// when the worker no longer knows the process.
   virtual Task<ProcessOutput> Next(std::stop_token stop) = 0;
+  /// What comes before these offsets is stored for good: the worker may free its disk space. Cheap
+  /// to call after each flush; told in the background, a megabyte at a time, and only to workers
+  /// that keep output.
+  virtual void Acknowledge(std::uint64_t stdout_end, std::uint64_t stderr_end) {
+    static_cast<void>(stdout_end);
+    static_cast<void>(stderr_end);
+  }
 };
 
 /// A process with input and a terminal (hijack).
@@ -40,9 +50,10 @@ class InteractiveProcess {
   virtual Task<void> SetWindowSize(int columns, int rows) = 0;
 };
 
-/// One worker, through its Garden and Baggageclaim APIs: the only way the server reaches containers and
-/// volumes, be the worker in this process or on another machine. Failures carry the worker's name.
-/// Calls that only read or that may be repeated are tried again on connection errors. One loop's thread.
+/// One worker, through its Garden and Baggageclaim APIs: the only way the server reaches containers
+/// and volumes, be the worker in this process or on another machine. Failures carry the worker's
+/// name. Calls that only read or that may be repeated are tried again on connection errors. One
+/// loop's thread.
 class WorkerClient {
  public:
   virtual ~WorkerClient() = default;
@@ -55,13 +66,10 @@ class WorkerClient {
   virtual Task<bool> ContainerExists(std::string handle, std::stop_token stop) = 0;
   /// Starts the process unless one with this id runs or has ended already, then follows it from the
   /// offsets on: the same call serves the first start and the return after a crash.
-  virtual Task<std::unique_ptr<ProcessFollower>> RunProcess(std::string handle,
-                                                            protocol::garden::ProcessSpec spec,
-                                                            std::string input,
-                                                            std::uint64_t stdout_offset,
-                                                            std::uint64_t stderr_offset,
-                                                            std::uint64_t epoch,
-                                                            std::stop_token stop) = 0;
+  virtual Task<std::unique_ptr<ProcessFollower>> RunProcess(
+      std::string handle, protocol::garden::ProcessSpec spec, std::string input,
+      std::uint64_t stdout_offset, std::uint64_t stderr_offset, std::uint64_t epoch,
+      std::stop_token stop) = 0;
   virtual Task<std::unique_ptr<InteractiveProcess>> RunInteractive(
       std::string handle, protocol::garden::ProcessSpec spec, std::stop_token stop) = 0;
   /// SIGTERM, then SIGKILL after 10 s; or SIGKILL at once.
@@ -94,13 +102,20 @@ class WorkerClient {
 
   /// True if the worker pulls images itself (Baggageclaim strategy "registry-image").
   virtual Task<bool> PullsImages(std::stop_token stop) = 0;
+
+  /// Ends what this client does in the background; await it before the client goes. Followers and
+  /// interactive processes of this client are gone by then or fail.
+  virtual Task<void> Close() { co_return; }
 };
 
 struct WorkerClientOptions {
   std::string name;
   std::string garden_url;        ///< "unix:/path" or "http://host:7777"
   std::string baggageclaim_url;  ///< likewise
+  /// For how long calls that may be repeated, and followers, try to reach the worker.
   Duration unreachable_limit = std::chrono::minutes(5);
+  Duration first_pause = std::chrono::milliseconds(100);  ///< between tries; doubles
+  Duration longest_pause = std::chrono::seconds(5);
 };
 
 std::unique_ptr<WorkerClient> MakeWorkerClient(Executor executor, Timers& timers, Logger log,

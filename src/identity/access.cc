@@ -21,7 +21,9 @@ bool Access::MayInAnyTeam(Role minimum) const {
                              [&](const auto& team) { return RoleIn(team.first) >= minimum; });
 }
 
-Access AnonymousAccess() { return {}; }
+Access AnonymousAccess() {
+  return {};
+}
 
 Access AccessOf(Claims claims, const std::vector<TeamRecord>& teams) {
   Access access;

@@ -26,12 +26,11 @@ void AttemptLimiter::Failed(const std::string& key) {
 
 void AttemptLimiter::MakeRoom() {
   const SteadyTime now = clock_.Steady();
-  std::erase_if(entries_, [&](const auto& item) {
-    return now - item.second.since >= options_.window;
-  });
+  std::erase_if(entries_,
+                [&](const auto& item) { return now - item.second.since >= options_.window; });
   while (entries_.size() >= options_.keys_max) {
-    entries_.erase(std::ranges::min_element(
-        entries_, {}, [](const auto& item) { return item.second.since; }));
+    entries_.erase(
+        std::ranges::min_element(entries_, {}, [](const auto& item) { return item.second.since; }));
   }
 }
 

@@ -115,8 +115,7 @@ TEST(Token, OfAlgorithmNoneIsRefused) {
     EXPECT_FALSE(signer.Verify(head + "." + body + ".", kNow, {"fly"})) << algorithm;
     // Even under our own key another algorithm is no good.
     const std::string signed_text = head + "." + body;
-    const std::string mac =
-        ToBase64Url(HmacSha256(HmacSha256(kKey, "token"), signed_text));
+    const std::string mac = ToBase64Url(HmacSha256(HmacSha256(kKey, "token"), signed_text));
     EXPECT_FALSE(signer.Verify(signed_text + "." + mac, kNow, {"fly"})) << algorithm;
   }
 }

@@ -15,8 +15,7 @@ constexpr std::size_t kPasswordBytesMax = 72;
 
 /// What an unknown user's password is compared with, so that the answer takes as long. No password
 /// has this hash.
-constexpr const char* kNobody =
-    "$2b$10$.....................................................";
+constexpr const char* kNobody = "$2b$10$.....................................................";
 
 std::string Crypt(std::string_view password, const std::string& setting) {
   // 32 kB: too large for the stack of a small thread.
@@ -59,9 +58,8 @@ bool CheckPassword(std::string_view password, const std::string& hash) {
 Result<void> LocalUsers::Add(std::string_view entry) {
   const std::size_t colon = entry.find(':');
   if (colon == std::string_view::npos || colon == 0 || colon + 1 == entry.size()) {
-    return Fail(ErrorKind::kInvalid,
-                "local user '" + std::string(entry.substr(0, colon)) +
-                    "': give it as name:password or name:bcrypt-hash");
+    return Fail(ErrorKind::kInvalid, "local user '" + std::string(entry.substr(0, colon)) +
+                                         "': give it as name:password or name:bcrypt-hash");
   }
   const std::string name(entry.substr(0, colon));
   const std::string_view secret = entry.substr(colon + 1);
@@ -75,7 +73,8 @@ Result<void> LocalUsers::Add(std::string_view entry) {
 
 std::vector<std::string> LocalUsers::Names() const {
   std::vector<std::string> names;
-  for (const auto& [name, hash] : hashes_) names.push_back(name);
+  for (const auto& [name, hash] : hashes_)
+    names.push_back(name);
   return names;
 }
 

@@ -24,8 +24,8 @@ bool CheckPassword(std::string_view password, const std::string& hash);
 /// after construction but for Add; any thread may read.
 class LocalUsers {
  public:
-  /// Adds "name:password" or "name:bcrypt-hash"; plain passwords are hashed now and not kept. Errors
-  /// name the user, never the password.
+  /// Adds "name:password" or "name:bcrypt-hash"; plain passwords are hashed now and not kept.
+  /// Errors name the user, never the password.
   Result<void> Add(std::string_view entry);
   bool empty() const { return hashes_.empty(); }
   std::vector<std::string> Names() const;

@@ -56,9 +56,9 @@ Result<void> CheckTeamAuth(const TeamAuth& auth) {
   if (auth.empty()) return Fail(ErrorKind::kInvalid, "auth config for the team must not be empty");
   for (const auto& [name, role] : auth) {
     if (!ParseRole(name)) {
-      return Fail(ErrorKind::kInvalid,
-                  "unknown role '" + name +
-                      "'; roles are owner, member, pipeline-operator and viewer");
+      return Fail(
+          ErrorKind::kInvalid,
+          "unknown role '" + name + "'; roles are owner, member, pipeline-operator and viewer");
     }
     // A role that lists nobody is everybody's: that must not slip in through an empty list.
     if (role.users.empty() && role.groups.empty()) {
@@ -69,7 +69,8 @@ Result<void> CheckTeamAuth(const TeamAuth& auth) {
 }
 
 std::vector<std::string> RolesOf(const Person& person, const TeamAuth& auth) {
-  const std::string connector = SameText(person.connector, "cloudfoundry") ? "cf" : person.connector;
+  const std::string connector =
+      SameText(person.connector, "cloudfoundry") ? "cf" : person.connector;
   std::vector<std::string> roles;
   for (const auto& [name, role] : auth) {
     if (Matches(person, connector, role)) roles.push_back(name);

@@ -32,7 +32,8 @@ std::string Claims::DisplayUserId() const {
 }
 
 TokenSigner::TokenSigner(std::string key) : key_(std::move(key)) {
-  if (key_.size() < 32) throw Failure(ErrorKind::kInternal, "the token key is shorter than 32 bytes");
+  if (key_.size() < 32)
+    throw Failure(ErrorKind::kInternal, "the token key is shorter than 32 bytes");
 }
 
 std::string TokenSigner::Mac(std::string_view purpose, std::string_view text) const {

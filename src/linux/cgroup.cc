@@ -67,7 +67,8 @@ Result<CgroupLayout> CgroupLayout::FromMountInfo(std::string_view mount_info) {
       layout.tracking_.push_back(path);
     } else if (after[0] == "cgroup") {
       Mount mount{path, {}};
-      for (const std::string_view option : Split(after[2], ',')) mount.controllers.emplace_back(option);
+      for (const std::string_view option : Split(after[2], ','))
+        mount.controllers.emplace_back(option);
       const bool limits = std::ranges::any_of(mount.controllers, [](const std::string& name) {
         return std::ranges::find(kLimiting, name) != kLimiting.end();
       });
@@ -103,11 +104,17 @@ std::vector<fs::path> CgroupLayout::Roots() const {
 std::vector<pid_t> CgroupLayout::Processes(const std::string& cgroup) const {
   std::vector<pid_t> pids;
   for (const fs::path& root : Roots()) {
-    for (const fs::path& folder : Tree(root / cgroup)) AppendProcesses(folder, pids);
+    for (const fs::path& folder : Tree(root / cgroup))
+      AppendProcesses(folder, pids);
   }
   std::ranges::sort(pids);
   pids.erase(std::ranges::unique(pids).begin(), pids.end());
   return pids;
+}
+
+void CgroupLayout::RemoveIfEmpty(const std::string& cgroup) const {
+  for (const fs::path& root : Roots())
+    ::rmdir((root / cgroup).c_str());
 }
 
 std::size_t CgroupLayout::Remove(const std::string& cgroup) const {

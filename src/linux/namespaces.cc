@@ -70,10 +70,10 @@ Result<NamespacePair> MakeMappedNamespaces(const std::filesystem::path& helper, 
   }
   Result<NamespacePair> pair =
       got == 1 ? Take(*pid, base, count)
-               : Result<NamespacePair>(Fail(
-                     ErrorKind::kUnavailable,
-                     "user namespaces cannot be made: enable them with: sysctl -w "
-                     "user.max_user_namespaces=15000 user.max_net_namespaces=15000"));
+               : Result<NamespacePair>(
+                     Fail(ErrorKind::kUnavailable,
+                          "user namespaces cannot be made: enable them with: sysctl -w "
+                          "user.max_user_namespaces=15000 user.max_net_namespaces=15000"));
   hold.Reset();
   while (::waitpid(*pid, nullptr, 0) < 0 && errno == EINTR) {
   }

@@ -8,8 +8,8 @@
 
 namespace pinion::linux {
 
-/// A network namespace and the user namespace that owns it, held by descriptors: they vanish with the
-/// last descriptor and process that uses them.
+/// A network namespace and the user namespace that owns it, held by descriptors: they vanish with
+/// the last descriptor and process that uses them.
 struct NamespacePair {
   UniqueFd network;
   UniqueFd user;  ///< none: the host's user namespace owns it

@@ -150,8 +150,8 @@ Result<void> NetlinkSocket::AddBridge(const std::string& name, int mtu) {
   return Send(message, "make bridge " + name);
 }
 
-Result<void> NetlinkSocket::AddVethPair(const std::string& name, int bridge, const std::string& peer,
-                                        int peer_namespace, int mtu) {
+Result<void> NetlinkSocket::AddVethPair(const std::string& name, int bridge,
+                                        const std::string& peer, int peer_namespace, int mtu) {
   Message message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
   message.Put(ifinfomsg{.ifi_family = AF_UNSPEC});
   message.Text(IFLA_IFNAME, name);
@@ -183,6 +183,18 @@ Result<void> NetlinkSocket::SetUp(const std::string& name) {
   message.Put(ifinfomsg{.ifi_family = AF_UNSPEC, .ifi_flags = IFF_UP, .ifi_change = IFF_UP});
   message.Text(IFLA_IFNAME, name);
   return Send(message, "bring interface " + name + " up");
+}
+
+Result<void> NetlinkSocket::IsolatePort(const std::string& name) {
+  // Not through /sys/class/net: that shows the network namespace that it was mounted in.
+  const unsigned index = ::if_nametoindex(name.c_str());
+  if (index == 0) return std::unexpected(SystemError("find interface " + name, errno));
+  Message message(RTM_SETLINK, 0);
+  message.Put(ifinfomsg{.ifi_family = AF_BRIDGE, .ifi_index = static_cast<int>(index)});
+  const std::size_t port = message.Begin(IFLA_PROTINFO | NLA_F_NESTED);
+  message.Number(IFLA_BRPORT_ISOLATED, std::uint8_t{1});
+  message.End(port);
+  return Send(message, "isolate bridge port " + name);
 }
 
 Result<void> NetlinkSocket::AddAddress(const std::string& name, std::uint32_t address, int prefix) {

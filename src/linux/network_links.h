@@ -11,8 +11,8 @@ namespace pinion::linux {
 
 /// (Named so as not to hide the kernel's own linux/netlink.h.)
 ///
-/// Links, addresses and routes of one network namespace, by rtnetlink: 20 times faster than the `ip`
-/// program. All methods block; errors name the interface. Not thread-safe.
+/// Links, addresses and routes of one network namespace, by rtnetlink: 20 times faster than the
+/// `ip` program. All methods block; errors name the interface. Not thread-safe.
 class NetlinkSocket {
  public:
   /// Of the calling thread's network namespace.
@@ -26,12 +26,14 @@ class NetlinkSocket {
   Result<bool> IsRunning(const std::string& name);
   /// kConflict if it exists.
   Result<void> AddBridge(const std::string& name, int mtu);
-  /// A pair of interfaces; the first becomes a port of the bridge (0: of none), the other goes to the
-  /// namespace behind the descriptor (-1: stays). kConflict if the name is taken.
+  /// A pair of interfaces; the first becomes a port of the bridge (0: of none), the other goes to
+  /// the namespace behind the descriptor (-1: stays). kConflict if the name is taken.
   Result<void> AddVethPair(const std::string& name, int bridge, const std::string& peer,
                            int peer_namespace, int mtu);
   Result<void> DeleteLink(const std::string& name);
   Result<void> SetUp(const std::string& name);
+  /// Lets a bridge's port talk to ports that are not isolated, and to the bridge itself, only.
+  Result<void> IsolatePort(const std::string& name);
   /// An IPv4 address (host byte order) with its prefix; no error if it is there.
   Result<void> AddAddress(const std::string& name, std::uint32_t address, int prefix);
   Result<void> AddDefaultRoute(std::uint32_t gateway);

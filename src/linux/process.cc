@@ -32,7 +32,8 @@ class Attributes {
  public:
   explicit Attributes(bool new_session) {
     ::posix_spawnattr_init(&attributes_);
-    // The child starts with every signal at its default and none blocked, whatever this process does.
+    // The child starts with every signal at its default and none blocked, whatever this process
+    // does.
     sigset_t all;
     sigset_t none;
     ::sigfillset(&all);
@@ -73,14 +74,24 @@ Result<pid_t> Spawn(const SpawnSpec& spec) {
     raised.emplace_back(free_number++, to);
   }
   for (int number = 0; number < 3; ++number) {
-    const bool named = std::ranges::any_of(raised, [&](auto& pair) { return pair.second == number; });
+    const bool named =
+        std::ranges::any_of(raised, [&](auto& pair) { return pair.second == number; });
     if (named || (number == 2 && spec.keep_standard_error)) continue;
     ::posix_spawn_file_actions_addopen(actions.get(), number, "/dev/null", O_RDWR, 0);
   }
+  int last = 2;
   for (const auto& [from, to] : raised) {
     ::posix_spawn_file_actions_adddup2(actions.get(), from, to);
-    ::posix_spawn_file_actions_addclose(actions.get(), from);
+    last = std::max(last, to);
   }
+  // Libraries open descriptors without close-on-exec, and this process may have inherited some:
+  // what outlives it must not hold them.
+  for (int number = 3; number < last; ++number) {
+    const bool named =
+        std::ranges::any_of(raised, [&](auto& pair) { return pair.second == number; });
+    if (!named) ::posix_spawn_file_actions_addclose(actions.get(), number);
+  }
+  ::posix_spawn_file_actions_addclosefrom_np(actions.get(), last + 1);
   std::vector<char*> arguments;
   for (const std::string& argument : spec.arguments) {
     arguments.push_back(const_cast<char*>(argument.c_str()));
@@ -103,8 +114,9 @@ Result<CommandOutcome> RunCommand(const std::vector<std::string>& arguments, std
   if (::pipe2(out, O_CLOEXEC) != 0) return std::unexpected(SystemError("pipe", errno));
   UniqueFd from_child(out[0]);
   UniqueFd child_out(out[1]);
-  auto pid = Spawn({.arguments = arguments,
-                    .descriptors = {{child_in.get(), 0}, {child_out.get(), 1}, {child_out.get(), 2}}});
+  auto pid =
+      Spawn({.arguments = arguments,
+             .descriptors = {{child_in.get(), 0}, {child_out.get(), 1}, {child_out.get(), 2}}});
   if (!pid) return std::unexpected(std::move(pid).error());
   child_in.Reset();
   child_out.Reset();
@@ -115,8 +127,8 @@ Result<CommandOutcome> RunCommand(const std::vector<std::string>& arguments, std
   bool timed_out = false;
   const auto deadline = std::chrono::steady_clock::now() + limit;
   while (true) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-        deadline - std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     pollfd waits[2] = {{from_child.get(), POLLIN, 0}, {to_child.get(), POLLOUT, 0}};
     const int ready = ::poll(waits, 2, std::max<int>(0, static_cast<int>(left.count())));
     if (ready < 0 && errno == EINTR) continue;
@@ -125,9 +137,8 @@ Result<CommandOutcome> RunCommand(const std::vector<std::string>& arguments, std
       break;
     }
     if (waits[1].revents) {
-      const ssize_t written = (waits[1].revents & POLLERR)
-                                  ? -1
-                                  : ::write(to_child.get(), input.data(), input.size());
+      const ssize_t written =
+          (waits[1].revents & POLLERR) ? -1 : ::write(to_child.get(), input.data(), input.size());
       if (written > 0) input.remove_prefix(static_cast<std::size_t>(written));
       if (written < 0 || input.empty()) to_child.Reset();
     }

@@ -46,9 +46,13 @@ WatchedFd& WatchedFd::operator=(WatchedFd&& other) noexcept {
   return *this;
 }
 
-WatchedFd::~WatchedFd() { Close(); }
+WatchedFd::~WatchedFd() {
+  Close();
+}
 
-int WatchedFd::get() const { return impl_->descriptor.native_handle(); }
+int WatchedFd::get() const {
+  return impl_->descriptor.native_handle();
+}
 
 Task<void> WatchedFd::Readable(std::stop_token stop) {
   return WaitFor(impl_, asio::posix::descriptor_base::wait_read, std::move(stop));

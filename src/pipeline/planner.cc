@@ -11,7 +11,7 @@ using protocol::Plan;
 using protocol::ResourceType;
 using protocol::TypeImage;
 
-constexpr std::size_t kMostPlans = 100'000;
+constexpr std::size_t kMostPlans = 20'000;
 constexpr std::size_t kDeepestPlan = 200;
 
 /// Custom types that are made of custom types. Every level doubles the plans (a check and a get).
@@ -26,6 +26,14 @@ const Item* FindByName(const std::vector<Item>& items, const std::string& name) 
 /// Go leaves empty maps out.
 Json NullIfEmpty(const Json& json) {
   return json.IsObject() && json.AsObject().empty() ? Json() : json;
+}
+
+/// How many plans an image takes: a check and a get for each of its types.
+std::size_t PlansIn(const TypeImage& image) {
+  std::size_t plans = 0;
+  if (image.check_plan) plans += 1 + PlansIn(image.check_plan->check->image);
+  if (image.get_plan) plans += 1 + PlansIn(image.get_plan->get->image);
+  return plans;
 }
 
 /// Gives up planning; caught in MakePlan.
@@ -67,11 +75,16 @@ class Planner {
     std::size_t& depth_;
   };
 
-  Plan New() {
-    if (++plans_ > kMostPlans) {
-      Refuse(ErrorKind::kTooLarge,
-             "the plan has more than " + std::to_string(kMostPlans) + " steps, attempts counted");
+  void Count(std::size_t plans) {
+    plans_ += plans;
+    if (plans_ > kMostPlans) {
+      Refuse(ErrorKind::kTooLarge, "the plan has more than " + std::to_string(kMostPlans) +
+                                       " steps, attempts and images counted");
     }
+  }
+
+  Plan New() {
+    Count(1);
     Plan plan;
     plan.id = ids_.Next();
     return plan;
@@ -162,8 +175,10 @@ class Planner {
   }
 
   TypeImage Image(const std::string& plan_id, const std::string& type, const Tags& tags,
-                  bool skip_interval) const {
-    return ImageForType(plan_id, type, tags, skip_interval, types_);
+                  bool skip_interval) {
+    TypeImage image = ImageForType(plan_id, type, tags, skip_interval, types_);
+    Count(PlansIn(image));
+    return image;
   }
 
   Plan PlanCore(const GetStep& step) {

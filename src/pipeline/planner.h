@@ -25,8 +25,8 @@ struct PlanInput {
 };
 
 /// The plan, its ids counted from 1. kInvalid if the job gets an unknown resource, runs an unknown
-/// prototype, or has a get whose version was not chosen. kTooLarge past 100,000 steps (attempts
-/// multiply them) or 200 levels.
+/// prototype, or has a get whose version was not chosen. kTooLarge past 20,000 steps (attempts
+/// multiply them, image checks and gets count) or 200 levels.
 Result<protocol::Plan> MakePlan(const PlanInput& input);
 
 /// Hands out plan ids: hexadecimal numbers.

@@ -5,8 +5,8 @@
 
 #include "protocol/plan.h"
 
-/// Build events as clients read them (upstream: atc/event). An event is its name, its version and its
-/// data; the id is its position in the build's stream, given by the store.
+/// Build events as clients read them (upstream: atc/event). An event is its name, its version and
+/// its data; the id is its position in the build's stream, given by the store.
 namespace pinion::protocol {
 
 /// Which step an event belongs to.

@@ -164,7 +164,8 @@ struct ProcessPayload {
 
 /// The body of every failing answer; `Type` tells what the caller can do about it.
 struct ErrorBody {
-  std::string type;  ///< "", ContainerNotFoundError, ProcessNotFoundError, ExecutableNotFoundError, …
+  std::string
+      type;  ///< "", ContainerNotFoundError, ProcessNotFoundError, ExecutableNotFoundError, …
   std::string message;
   std::string handle;
   std::string process_id;
@@ -179,19 +180,21 @@ struct ErrorBody {
   }
 };
 
-// --- Pinion's extension of attach (docs/protocols/garden-extension.md) ------------------------------
+// --- Pinion's extension of attach (docs/protocols/garden-extension.md)
+// ------------------------------
 //
 // A worker that can do it answers GET /ping with {"pinion": {"log_offsets": true}}. Then
 //   GET /containers/:handle/processes/:pid/log?stdout=N&stderr=M
 // streams frames from those byte offsets on, until the process has ended and all was sent:
-//   u8 source (1 stdout, 2 stderr, 3 exit) | u64 offset, big endian | u32 length, big endian | bytes
+//   u8 source (1 stdout, 2 stderr, 3 exit) | u64 offset, big endian | u32 length, big endian |
+//   bytes
 // `offset` is where the bytes stand in that stream since the process started. An exit frame's bytes
 // are {"exit_status":N} or {"error":"…"}. Bytes below an offset that was given as
 // X-Pinion-Acknowledged-Stdout / -Stderr may be thrown away by the worker.
-// Header X-Pinion-Epoch on every call carries the owner's lease epoch: a call with a lower epoch than
-// the highest seen for that container answers 409.
-// Upstream peers have none of this: Attach streams from "now", what was printed meanwhile is lost, as
-// it is between upstream's own web and worker.
+// Header X-Pinion-Epoch on every call carries the owner's lease epoch: a call with a lower epoch
+// than the highest seen for that container answers 409. Upstream peers have none of this: Attach
+// streams from "now", what was printed meanwhile is lost, as it is between upstream's own web and
+// worker.
 inline constexpr std::size_t kLogFrameHeaderBytes = 13;
 enum class LogFrameSource : std::uint8_t { kStdout = 1, kStderr = 2, kExit = 3 };
 inline constexpr std::string_view kEpochHeader = "X-Pinion-Epoch";

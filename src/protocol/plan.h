@@ -343,8 +343,8 @@ struct Plan {
   }
 };
 
-/// Calls `visit` with the plan and every plan inside it, outer before inner; across templates are text
-/// and are not entered.
+/// Calls `visit` with the plan and every plan inside it, outer before inner; across templates are
+/// text and are not entered.
 void ForEachPlan(Plan& plan, const std::function<void(Plan&)>& visit);
 
 /// Plan to and from its JSON text; the text is what the database keeps.

@@ -65,7 +65,8 @@ class Collector {
 
   void AddAwaiting(ScopeId scope) {
     for (const store::Row& row : transaction_.Query(
-             "select distinct b.job_id from resources r join job_inputs i on i.resource_id = r.id join "
+             "select distinct b.job_id from resources r join job_inputs i on i.resource_id = r.id "
+             "join "
              "builds b on b.job_id = i.job_id where r.scope_id = $1 and b.status = 'pending' and "
              "b.needs_check = 1",
              {scope})) {
@@ -77,7 +78,8 @@ class Collector {
   void AddPipeline(PipelineId pipeline) {
     for (const store::Row& row : transaction_.Query(
              "select j.id from jobs j join pipelines p on p.id = j.pipeline_id where p.id = $1 and "
-             "((p.paused = 0 and p.archived = 0 and j.active = 1) or exists (select 1 from builds b "
+             "((p.paused = 0 and p.archived = 0 and j.active = 1) or exists (select 1 from builds "
+             "b "
              "where b.job_id = j.id and b.status = 'pending'))",
              {pipeline})) {
       jobs_.insert(row.As<JobTag>(0));
@@ -95,7 +97,8 @@ std::vector<DueJob> WithTeams(store::Transaction& transaction, const std::vector
   due.reserve(jobs.size());
   for (const JobId job : jobs) {
     const auto row = transaction.QueryOne(
-        "select p.team_id from jobs j join pipelines p on p.id = j.pipeline_id where j.id = $1", {job});
+        "select p.team_id from jobs j join pipelines p on p.id = j.pipeline_id where j.id = $1",
+        {job});
     if (row) due.push_back({job, row->As<TeamTag>(0)});
   }
   return due;
@@ -104,7 +107,8 @@ std::vector<DueJob> WithTeams(store::Transaction& transaction, const std::vector
 std::vector<DueJob> JobsDependingOn(store::Transaction& transaction,
                                     const std::vector<store::Change>& changes) {
   Collector collector(transaction);
-  for (const store::Change& change : changes) collector.Add(change);
+  for (const store::Change& change : changes)
+    collector.Add(change);
   return WithTeams(transaction, {collector.jobs().begin(), collector.jobs().end()});
 }
 

@@ -14,8 +14,8 @@ struct DueJob {
   friend auto operator<=>(const DueJob&, const DueJob&) = default;
 };
 
-/// The jobs whose inputs or whose turn these changes can have altered, each once: never more than that,
-/// whatever else exists.
+/// The jobs whose inputs or whose turn these changes can have altered, each once: never more than
+/// that, whatever else exists.
 std::vector<DueJob> JobsDependingOn(store::Transaction& transaction,
                                     const std::vector<store::Change>& changes);
 

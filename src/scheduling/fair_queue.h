@@ -9,8 +9,8 @@
 
 namespace pinion::scheduling {
 
-/// Jobs to look at: each at most once, teams in turn, so that one team's thousand jobs delay another's
-/// only job by one batch. Those of the background come when nothing else waits.
+/// Jobs to look at: each at most once, teams in turn, so that one team's thousand jobs delay
+/// another's only job by one batch. Those of the background come when nothing else waits.
 class FairQueue {
  public:
   /// False if it waits already.

@@ -16,7 +16,8 @@ namespace {
 std::vector<std::string> Words(std::string_view text) {
   std::istringstream stream{std::string(text)};
   std::vector<std::string> words;
-  for (std::string word; stream >> word;) words.push_back(word);
+  for (std::string word; stream >> word;)
+    words.push_back(word);
   return words;
 }
 
@@ -38,7 +39,8 @@ GraphInput ParseInput(std::string_view text) {
     } else if (words[i] == "pinned") {
       input.pinned = words.at(++i);
     } else if (words[i] == "passed") {
-      for (const auto job : Split(words.at(++i), ',')) input.passed.emplace_back(job);
+      for (const auto job : Split(words.at(++i), ','))
+        input.passed.emplace_back(job);
     } else {
       throw std::runtime_error("unknown word " + words[i]);
     }
@@ -96,7 +98,8 @@ void ParseLine(std::string_view line, Graph& graph) {
       if (!Trim(part).empty()) graph.inputs[head[1]].push_back(ParseInput(part));
     }
     for (const GraphInput& input : graph.inputs[head[1]]) {
-      for (const auto& job : input.passed) AddOnce(graph.jobs, job);
+      for (const auto& job : input.passed)
+        AddOnce(graph.jobs, job);
       AddOnce(graph.resources, input.resource);
     }
   } else if (head[0] == "build") {
@@ -111,8 +114,10 @@ void ParseLine(std::string_view line, Graph& graph) {
 class MemoryVersions final : public VersionsSource {
  public:
   explicit MemoryVersions(const PlacedGraph& placed) : placed_(placed) {
-    for (const auto& [name, id] : placed.resource_ids) names_[id] = name;
-    for (const GraphBuild& build : placed.graph.builds) by_id_[Id(build)] = &build;
+    for (const auto& [name, id] : placed.resource_ids)
+      names_[id] = name;
+    for (const GraphBuild& build : placed.graph.builds)
+      by_id_[Id(build)] = &build;
   }
 
   std::optional<VersionId> LatestVersion(ResourceId resource) override {
@@ -337,19 +342,23 @@ void PlaceAll(store::Transaction& t, const std::string& pipeline_name, PlacedGra
                                false);
     }
   }
-  for (const auto& name : placed.graph.jobs) placed.job_ids[name] = st::AddJob(t, pipeline, name);
+  for (const auto& name : placed.graph.jobs)
+    placed.job_ids[name] = st::AddJob(t, pipeline, name);
   for (const auto& [job, inputs] : placed.graph.inputs) {
     for (const GraphInput& input : inputs) {
       std::vector<JobId> passed;
-      for (const auto& name : input.passed) passed.push_back(placed.job_ids.at(name));
+      for (const auto& name : input.passed)
+        passed.push_back(placed.job_ids.at(name));
       const std::string version = !input.pinned.empty() ? R"({"v":")" + input.pinned + R"("})"
                                   : input.every         ? "every"
                                                         : "";
-      st::AddInput(t, placed.job_ids.at(job),
-                   {input.name, placed.resource_ids.at(input.resource), passed, input.trigger, version});
+      st::AddInput(
+          t, placed.job_ids.at(job),
+          {input.name, placed.resource_ids.at(input.resource), passed, input.trigger, version});
     }
   }
-  for (const GraphBuild& build : placed.graph.builds) PlaceBuild(t, build, placed);
+  for (const GraphBuild& build : placed.graph.builds)
+    PlaceBuild(t, build, placed);
 }
 
 }  // namespace
@@ -375,11 +384,13 @@ std::string GraphText(const Graph& graph) {
   for (const auto& resource : graph.resources) {
     out << "versions " << resource << ":";
     if (const auto found = graph.versions.find(resource); found != graph.versions.end()) {
-      for (const auto& version : found->second) out << " " << version;
+      for (const auto& version : found->second)
+        out << " " << version;
     }
     out << "\n";
     if (const auto found = graph.disabled.find(resource); found != graph.disabled.end()) {
-      for (const auto& version : found->second) out << "disable " << resource << " " << version << "\n";
+      for (const auto& version : found->second)
+        out << "disable " << resource << " " << version << "\n";
     }
   }
   for (const auto& [job, inputs] : graph.inputs) {
@@ -399,9 +410,12 @@ std::string GraphText(const Graph& graph) {
     out << "build " << build.job << " " << build.number << " " << build.status;
     if (build.rerun_of != 0) out << " rerun " << build.rerun_of;
     out << ":";
-    for (const auto& had : build.inputs) out << " " << had.name << "=" << had.resource << "@" << had.version;
-    for (const auto& had : build.outputs) out << " >" << had.name << "=" << had.resource << "@" << had.version;
-    for (std::size_t i = 0; i < build.pipes.size(); ++i) out << (i == 0 ? " from " : ",") << build.pipes[i];
+    for (const auto& had : build.inputs)
+      out << " " << had.name << "=" << had.resource << "@" << had.version;
+    for (const auto& had : build.outputs)
+      out << " >" << had.name << "=" << had.resource << "@" << had.version;
+    for (std::size_t i = 0; i < build.pipes.size(); ++i)
+      out << (i == 0 ? " from " : ",") << build.pipes[i];
     out << "\n";
   }
   return out.str();
@@ -414,7 +428,8 @@ std::vector<InputConfig> PlacedGraph::Inputs(const std::string& job) const {
     config.name = input.name;
     config.resource = resource_ids.at(input.resource);
     config.job = job_ids.at(job);
-    for (const auto& name : input.passed) config.passed.insert(job_ids.at(name));
+    for (const auto& name : input.passed)
+      config.passed.insert(job_ids.at(name));
     config.every = input.every;
     config.trigger = input.trigger;
     if (!input.pinned.empty()) config.pinned = protocol::Version{{"v", input.pinned}};
@@ -427,7 +442,8 @@ std::vector<InputConfig> PlacedGraph::Inputs(const std::string& job) const {
 std::string PlacedGraph::Resolve(const std::string& job, const ResolutionLimits& limits) {
   const Resolution resolution = ResolveRaw(job, limits);
   std::map<std::pair<ResourceId, VersionId>, std::string> names;
-  for (const auto& [key, id] : version_ids) names[{resource_ids.at(key.first), id}] = key.second;
+  for (const auto& [key, id] : version_ids)
+    names[{resource_ids.at(key.first), id}] = key.second;
   std::string text;
   for (const auto& [name, input] : resolution.inputs) {
     if (!text.empty()) text += " ";
@@ -445,12 +461,16 @@ std::string PlacedGraph::Resolve(const std::string& job, const ResolutionLimits&
 std::unique_ptr<PlacedGraph> PlaceInMemory(Graph graph) {
   auto placed = std::make_unique<MemoryGraph>();
   std::int64_t id = 0;
-  for (const auto& name : graph.resources) placed->resource_ids[name] = ResourceId{++id};
-  for (const auto& name : graph.jobs) placed->job_ids[name] = JobId{++id};
+  for (const auto& name : graph.resources)
+    placed->resource_ids[name] = ResourceId{++id};
+  for (const auto& name : graph.jobs)
+    placed->job_ids[name] = JobId{++id};
   for (const auto& [resource, versions] : graph.versions) {
-    for (const auto& version : versions) placed->version_ids[{resource, version}] = VersionId{++id};
+    for (const auto& version : versions)
+      placed->version_ids[{resource, version}] = VersionId{++id};
   }
-  for (const GraphBuild& build : graph.builds) placed->build_ids[build.number] = BuildId{++id};
+  for (const GraphBuild& build : graph.builds)
+    placed->build_ids[build.number] = BuildId{++id};
   placed->graph = std::move(graph);
   return placed;
 }

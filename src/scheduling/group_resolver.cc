@@ -4,8 +4,8 @@
 
 namespace pinion::scheduling {
 
-// The succeeded builds of one passed job in the order in which they are tried: those that `every` has
-// not used yet, oldest first, then the others, newest first.
+// The succeeded builds of one passed job in the order in which they are tried: those that `every`
+// has not used yet, oldest first, then the others, newest first.
 class GroupResolver::Builds {
  public:
   Builds(VersionsSource& source, JobId job, std::vector<ResourceVersion> having, std::size_t page)
@@ -67,7 +67,8 @@ GroupResolver::GroupResolver(VersionsSource& source, std::vector<InputConfig> in
       pins_(inputs_.size()),
       candidates_(inputs_.size()),
       doomed_(inputs_.size()) {
-  for (std::size_t i = 0; i < inputs_.size(); ++i) inputs_of_[inputs_[i].resource].push_back(i);
+  for (std::size_t i = 0; i < inputs_.size(); ++i)
+    inputs_of_[inputs_[i].resource].push_back(i);
 }
 
 std::string GroupResolver::Resolve() {
@@ -76,7 +77,8 @@ std::string GroupResolver::Resolve() {
     const auto version = source_.FindPinned(inputs_[i].resource, *inputs_[i].pinned);
     if (!version) {
       std::string text = "pinned version";
-      for (const auto& [name, value] : *inputs_[i].pinned) text += " " + name + ":" + value;
+      for (const auto& [name, value] : *inputs_[i].pinned)
+        text += " " + name + ":" + value;
       return text + " not found";
     }
     pins_[i] = *version;
@@ -149,7 +151,8 @@ bool GroupResolver::TryBuild(std::size_t input, JobId job, BuildId build, bool h
     if (TryResolve()) return true;
     doomed_ = candidates_;
   }
-  for (auto& [i, old] : restore) candidates_[i] = old;
+  for (auto& [i, old] : restore)
+    candidates_[i] = old;
   return false;
 }
 
@@ -167,7 +170,8 @@ std::optional<GroupResolver::Builds> GroupResolver::BuildsToTry(const InputConfi
   }
   bool used_any = false;
   if (last_used_) {
-    for (const auto& [job, cursor] : *last_used_) used_any |= input.passed.contains(job);
+    for (const auto& [job, cursor] : *last_used_)
+      used_any |= input.passed.contains(job);
     if (const auto last = last_used_->find(passed); last != last_used_->end()) {
       builds.StartAfter(last->second);
       return builds;

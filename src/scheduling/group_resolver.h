@@ -19,8 +19,9 @@ struct Candidate {
   bool has_next = false;
 };
 
-/// Finds versions for inputs whose passed jobs overlap: they must come from the same builds of those
-/// jobs. A backtracking search over the jobs' succeeded builds, newest first. Used by ResolveInputs.
+/// Finds versions for inputs whose passed jobs overlap: they must come from the same builds of
+/// those jobs. A backtracking search over the jobs' succeeded builds, newest first. Used by
+/// ResolveInputs.
 class GroupResolver {
  public:
   GroupResolver(VersionsSource& source, std::vector<InputConfig> inputs,

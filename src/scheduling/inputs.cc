@@ -7,7 +7,8 @@ namespace {
 
 std::string PinnedNotFound(const protocol::Version& version) {
   std::string text = "pinned version";
-  for (const auto& [name, value] : version) text += " " + name + ":" + value;
+  for (const auto& [name, value] : version)
+    text += " " + name + ":" + value;
   return text + " not found";
 }
 
@@ -36,8 +37,8 @@ void ResolveAlone(VersionsSource& source, const InputConfig& input, Resolution& 
   }
 }
 
-// Inputs whose passed jobs overlap. An input joins the last group that it overlaps with; groups that it
-// connects stay apart, as upstream has it.
+// Inputs whose passed jobs overlap. An input joins the last group that it overlaps with; groups
+// that it connects stay apart, as upstream has it.
 std::vector<std::vector<InputConfig>> GroupByPassed(const std::vector<InputConfig>& inputs) {
   struct Group {
     std::set<JobId> jobs;
@@ -57,7 +58,8 @@ std::vector<std::vector<InputConfig>> GroupByPassed(const std::vector<InputConfi
     home->inputs.push_back(input);
   }
   std::vector<std::vector<InputConfig>> result;
-  for (Group& group : groups) result.push_back(std::move(group.inputs));
+  for (Group& group : groups)
+    result.push_back(std::move(group.inputs));
   return result;
 }
 
@@ -94,8 +96,8 @@ Resolution ResolveInputs(VersionsSource& source, const std::vector<InputConfig>&
       resolution.resolved = false;
       continue;
     }
-    found.first_occurrence = source.IsFirstOccurrence(input.job, input.name,
-                                                      {input.resource, found.version});
+    found.first_occurrence =
+        source.IsFirstOccurrence(input.job, input.name, {input.resource, found.version});
   }
   return resolution;
 }

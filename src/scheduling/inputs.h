@@ -11,8 +11,9 @@
 #include "protocol/task_config.h"
 
 /// Which versions the next build of a job takes. Pure: everything it knows comes through
-/// VersionsSource, so that it is tested without a database. The rules are upstream's, down to the order in
-/// which candidates are tried: where several answers satisfy the constraints, both give the same.
+/// VersionsSource, so that it is tested without a database. The rules are upstream's, down to the
+/// order in which candidates are tried: where several answers satisfy the constraints, both give
+/// the same.
 namespace pinion::scheduling {
 
 /// One version of one resource.
@@ -53,8 +54,9 @@ class VersionsSource {
     VersionId version;
     bool has_next = false;  ///< yet another waits behind it
   };
-  /// The first version after the newest that any build of the job had as an input; the newest before,
-  /// if there is none after; the newest of all if the job never had one. Disabled ones are passed over.
+  /// The first version after the newest that any build of the job had as an input; the newest
+  /// before, if there is none after; the newest of all if the job never had one. Disabled ones are
+  /// passed over.
   virtual std::optional<NextVersion> NextEveryVersion(JobId job, ResourceId resource) = 0;
   /// Whether no build of the job, pending ones included, had this version under this input's name.
   virtual bool IsFirstOccurrence(JobId job, const std::string& input, ResourceVersion version) = 0;
@@ -66,9 +68,9 @@ class VersionsSource {
 
   /// What a succeeded build had, by resource; of one resource, what it put before what it got.
   virtual const std::vector<ResourceVersion>& Outputs(BuildId build) = 0;
-  /// Succeeded builds of the job, newest first, at most `limit`: before the cursor, or from it on with
-  /// `inclusive`; from the newest without one. With `having`, only those with that version among their
-  /// outputs.
+  /// Succeeded builds of the job, newest first, at most `limit`: before the cursor, or from it on
+  /// with `inclusive`; from the newest without one. With `having`, only those with that version
+  /// among their outputs.
   virtual std::vector<BuildCursor> SucceededBuilds(JobId job, std::optional<BuildCursor> before,
                                                    bool inclusive,
                                                    std::optional<ResourceVersion> having,
@@ -105,8 +107,8 @@ struct Resolution {
 };
 
 struct ResolutionLimits {
-  /// Builds of passed jobs that one group of inputs tries before it gives up with an error that says so:
-  /// combinations multiply.
+  /// Builds of passed jobs that one group of inputs tries before it gives up with an error that
+  /// says so: combinations multiply.
   std::size_t builds = 100'000;
   std::size_t page = 100;
 };

@@ -27,21 +27,19 @@ constexpr Case kCases[] = {
     {"LatestThatIsNotDisabled", "versions r: 1 2 3\n disable r 3\n job job: r", "r=2*"},
     {"AllDisabled", "versions r: 1\n disable r 1\n job job: r",
      "r: latest version of resource not found"},
-    {"KnownVersionIsNoFirstOccurrence",
-     "versions r: 1 2\n job job: r\n build job 1 failed: r@2", "r=2"},
+    {"KnownVersionIsNoFirstOccurrence", "versions r: 1 2\n job job: r\n build job 1 failed: r@2",
+     "r=2"},
     {"OlderBuildHadIt", R"(versions r: 1 2
         job job: r
         build job 1: r@2
         build job 2: r@1)",
      "r=2"},
-    {"FirstOccurrenceGoesByTheInputsName",
-     "versions r: 1\n job job: a=r; b=r\n build job 1: a=r@1", "a=1 b=1*"},
-    {"AnotherJobsBuildsDoNotCount",
-     "versions r: 1\n job job: r\n build other 1: r@1", "r=1*"},
+    {"FirstOccurrenceGoesByTheInputsName", "versions r: 1\n job job: a=r; b=r\n build job 1: a=r@1",
+     "a=1 b=1*"},
+    {"AnotherJobsBuildsDoNotCount", "versions r: 1\n job job: r\n build other 1: r@1", "r=1*"},
     {"PendingBuildsCount", "versions r: 1\n job job: r\n build job 1 pending: r@1", "r=1"},
     {"Pinned", "versions r: 1 2 3\n job job: r pinned 2", "r=2*"},
-    {"PinnedToADisabledVersion",
-     "versions r: 1 2 3\n disable r 2\n job job: r pinned 2", "r=2*"},
+    {"PinnedToADisabledVersion", "versions r: 1 2 3\n disable r 2\n job job: r pinned 2", "r=2*"},
     {"PinnedToWhatIsNotThere", "versions r: 1\n job job: r pinned 7",
      "r: pinned version v:7 not found"},
 
@@ -60,8 +58,8 @@ constexpr Case kCases[] = {
      "r=3*"},
     {"EveryWithoutVersions", "versions r:\n job job: r every", "r: version of resource not found"},
 
-    {"PassedTakesWhatWentThrough",
-     "versions r: 1 2\n job job: r passed a\n build a 1: r@1", "r=1*"},
+    {"PassedTakesWhatWentThrough", "versions r: 1 2\n job job: r passed a\n build a 1: r@1",
+     "r=1*"},
     {"PassedTakesTheNewestBuild", R"(versions r: 1 2 3
         job job: r passed a
         build a 1: r@2
@@ -239,7 +237,8 @@ TEST(InputLimitsTest, TooManyCombinationsAreGivenUpWithAReason) {
   // Each input alone finds its versions in every build, but no two jobs agree on all.
   std::ostringstream text;
   text << "versions x:";
-  for (int i = 1; i <= 60; ++i) text << " " << i;
+  for (int i = 1; i <= 60; ++i)
+    text << " " << i;
   text << "\nversions y: 1 2\njob job: x passed a,b; y passed a,b\n";
   int number = 0;
   for (int i = 1; i <= 60; ++i) {

@@ -55,8 +55,8 @@ class PipelinePlanner final : public BuildPlanner {
                                   bool manual) override {
     const auto config = Load(transaction, job.pipeline);
     if (!config) return std::unexpected(config.error());
-    const auto found =
-        std::ranges::find((*config)->jobs, job.name, [](const pipeline::Job& one) { return one.name; });
+    const auto found = std::ranges::find((*config)->jobs, job.name,
+                                         [](const pipeline::Job& one) { return one.name; });
     if (found == (*config)->jobs.end()) {
       return Fail(ErrorKind::kNotFound, "the pipeline's configuration has no job " + job.name);
     }
@@ -65,7 +65,8 @@ class PipelinePlanner final : public BuildPlanner {
     input.resources = (*config)->resources;
     input.resource_types = (*config)->resource_types;
     input.prototypes = (*config)->prototypes;
-    for (const auto& row : inputs) input.versions[row.name] = store::ParseVersion(row.version);
+    for (const auto& row : inputs)
+      input.versions[row.name] = store::ParseVersion(row.version);
     input.manually_triggered = manual;
     input.base_defaults = base_defaults_;
     return pipeline::MakePlan(input);
@@ -77,8 +78,8 @@ class PipelinePlanner final : public BuildPlanner {
         transaction.QueryOne("select config_version from pipelines where id = $1", {pipeline});
     if (!version) return Fail(ErrorKind::kNotFound, "the pipeline is gone");
     if (auto config = cache_.Find(pipeline, version->Integer(0))) return config;
-    const auto row = transaction.QueryOne("select config, config_version from pipelines where id = $1",
-                                          {pipeline});
+    const auto row = transaction.QueryOne(
+        "select config, config_version from pipelines where id = $1", {pipeline});
     auto json = ParseJson(row->Text(0), {.bytes = std::size_t{256} << 20, .depth = 1000});
     if (!json) return std::unexpected(std::move(json).error());
     auto parsed = pipeline::ConfigFromJson(*json);

@@ -33,8 +33,8 @@ struct Preparation {
   }
 };
 
-/// Read from what the scheduler last found. Nothing for a build that does not exist; nothing blocks one
-/// that is not pending, or has no job.
+/// Read from what the scheduler last found. Nothing for a build that does not exist; nothing blocks
+/// one that is not pending, or has no job.
 std::optional<Preparation> FindPreparation(store::Transaction& transaction, BuildId build);
 
 }  // namespace pinion::scheduling

@@ -11,7 +11,9 @@ namespace {
 using store::BuildRow;
 using store::BuildStatus;
 
-bool IsManual(const BuildRow& build) { return build.manual && !build.rerun_of; }
+bool IsManual(const BuildRow& build) {
+  return build.manual && !build.rerun_of;
+}
 
 store::NextInputs ToNextInputs(const Resolution& resolution) {
   store::NextInputs next;
@@ -44,8 +46,8 @@ class Look {
     inputs_ = InputsOfJob(transaction_, job_.id);
     if (ShowNewInputs(Resolve())) store::EnsurePendingBuild(transaction_, job_.id);
     StartPending();
-    // What was just started is not new any more; what `every` has behind it comes in a look of its own,
-    // after those of other jobs.
+    // What was just started is not new any more; what `every` has behind it comes in a look of its
+    // own, after those of other jobs.
     if (stale_) outcome_.again = ShowNewInputs(Resolve());
     if (job_.inputs_determined && !determined_) {
       // Its pending builds no longer stand before those of jobs that share a serial group.
@@ -105,8 +107,8 @@ class Look {
 
   bool AwaitsChecks(const BuildRow& build) {
     if (build.rerun_of) return false;
-    const auto unchecked = store::UncheckedInputs(transaction_, job_.id, build.create_time,
-                                                  build.manual);
+    const auto unchecked =
+        store::UncheckedInputs(transaction_, job_.id, build.create_time, build.manual);
     store::SetNeedsCheck(transaction_, build.id, !unchecked.empty());
     outcome_.checks.insert(outcome_.checks.end(), unchecked.begin(), unchecked.end());
     return !unchecked.empty();
@@ -175,7 +177,8 @@ int MaxInFlight(const std::string& job_config) {
   const Json* groups = config.Find("serial_groups");
   const bool grouped = groups && groups->IsArray() && !groups->AsArray().empty();
   if (config.BoolAt("serial") || grouped) return 1;
-  return static_cast<int>(std::clamp<std::int64_t>(config.IntegerAt("max_in_flight"), 0, 1'000'000));
+  return static_cast<int>(
+      std::clamp<std::int64_t>(config.IntegerAt("max_in_flight"), 0, 1'000'000));
 }
 
 std::vector<InputConfig> InputsOfJob(store::Transaction& transaction, JobId job) {

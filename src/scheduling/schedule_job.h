@@ -23,12 +23,14 @@ struct JobOutcome {
   bool again = false;              ///< `every` has more versions: look at it again
 };
 
-/// Looks at one job: resolves its inputs, makes a build if an input that triggers has a version that it
-/// never had, and starts the pending builds that may start, in their order. One step of one transaction:
-/// either all of it happens or nothing. `owner` becomes that of started builds; without one, any
-/// engine may claim them. Jobs of one transaction are locked first, by store::LockForScheduling.
+/// Looks at one job: resolves its inputs, makes a build if an input that triggers has a version
+/// that it never had, and starts the pending builds that may start, in their order. One step of one
+/// transaction: either all of it happens or nothing. `owner` becomes that of started builds;
+/// without one, any engine may claim them. Jobs of one transaction are locked first, by
+/// store::LockForScheduling.
 JobOutcome ScheduleJob(store::Transaction& transaction, JobId job, BuildPlanner& planner,
-                       const std::optional<store::Owner>& owner, const ResolutionLimits& limits = {});
+                       const std::optional<store::Owner>& owner,
+                       const ResolutionLimits& limits = {});
 
 /// Builds of the job that may run at once, from its configuration's JSON; 0: no limit.
 int MaxInFlight(const std::string& job_config);

@@ -6,11 +6,13 @@ namespace pinion::scheduling {
 namespace {
 
 // Active jobs of running pipelines whose id falls into this part; parts = 1 is all of them.
-std::vector<DueJob> JobsOfPart(store::Transaction& transaction, std::size_t part, std::size_t parts) {
+std::vector<DueJob> JobsOfPart(store::Transaction& transaction, std::size_t part,
+                               std::size_t parts) {
   std::vector<DueJob> due;
   for (const store::Row& row : transaction.Query(
            "select j.id, p.team_id from jobs j join pipelines p on p.id = j.pipeline_id where "
-           "j.active = 1 and j.paused = 0 and p.paused = 0 and p.archived = 0 and j.id % $1 = $2 order by "
+           "j.active = 1 and j.paused = 0 and p.paused = 0 and p.archived = 0 and j.id % $1 = $2 "
+           "order by "
            "j.id",
            {static_cast<std::int64_t>(parts), static_cast<std::int64_t>(part)})) {
     due.push_back({row.As<JobTag>(0), row.As<TeamTag>(1)});
@@ -70,10 +72,10 @@ Task<void> Scheduler::MapChanges(Counted counted) {
     const std::vector<store::Change> changes = std::exchange(unmapped_, {});
     std::optional<Error> error;
     try {
-      Push(co_await services_.database.Read(
-          store::Pool::kEngine, [&changes](store::Transaction& transaction) {
-            return JobsDependingOn(transaction, changes);
-          }));
+      Push(co_await services_.database.Read(store::Pool::kEngine,
+                                            [&changes](store::Transaction& transaction) {
+                                              return JobsDependingOn(transaction, changes);
+                                            }));
     } catch (const Failure& failure) {
       error = failure.error();
     }
@@ -85,7 +87,9 @@ Task<void> Scheduler::MapChanges(Counted counted) {
     }
     Dispatch();
   }
-  { const Counted ended = std::move(counted); }
+  {
+    const Counted ended = std::move(counted);
+  }
   NotifyIdle();
 }
 
@@ -111,7 +115,9 @@ Task<void> Scheduler::Sweep(bool everything) {
 
 Task<void> Scheduler::SpawnedSweep(Counted counted, bool everything) {
   co_await Sweep(everything);
-  { const Counted ended = std::move(counted); }
+  {
+    const Counted ended = std::move(counted);
+  }
   // Changes that came while it ran found a mapping under way.
   if (mapping_ == 0 && (!unmapped_.empty() || overflowed_)) {
     tasks_.Spawn(MapChanges(Counted(mapping_)));
@@ -127,14 +133,16 @@ void Scheduler::ArmSweep() {
 }
 
 void Scheduler::Push(const std::vector<DueJob>& due, bool background) {
-  for (const DueJob& job : due) queue_.Push(job, background);
+  for (const DueJob& job : due)
+    queue_.Push(job, background);
 }
 
 void Scheduler::Dispatch() {
   while (batches_ < options_.concurrency && queue_.size() > 0) {
     auto jobs = queue_.Take(options_.batch, [&](JobId job) { return looking_.contains(job); });
     if (jobs.empty()) break;
-    for (const DueJob& due : jobs) looking_.insert(due.job);
+    for (const DueJob& due : jobs)
+      looking_.insert(due.job);
     if (!tasks_.Spawn(RunBatch(Counted(batches_), std::move(jobs)))) return;
   }
   NotifyIdle();
@@ -142,8 +150,11 @@ void Scheduler::Dispatch() {
 
 Task<void> Scheduler::RunBatch(Counted counted, std::vector<DueJob> jobs) {
   co_await LookAtAll(jobs);
-  for (const DueJob& due : jobs) looking_.erase(due.job);
-  { const Counted ended = std::move(counted); }
+  for (const DueJob& due : jobs)
+    looking_.erase(due.job);
+  {
+    const Counted ended = std::move(counted);
+  }
   Dispatch();
 }
 
@@ -153,7 +164,8 @@ Task<void> Scheduler::LookAtAll(std::vector<DueJob> jobs) {
     const std::vector<DueJob> piece = std::move(pieces.back());
     pieces.pop_back();
     std::vector<JobId> ids;
-    for (const DueJob& due : piece) ids.push_back(due.job);
+    for (const DueJob& due : piece)
+      ids.push_back(due.job);
     std::optional<Error> error;
     try {
       Announce(co_await LookAt(std::move(ids)));
@@ -166,7 +178,8 @@ Task<void> Scheduler::LookAtAll(std::vector<DueJob> jobs) {
       RetryLater(piece, *error);
     } else if (piece.size() > 1) {
       // One of them is at fault: each gets a transaction of its own.
-      for (const DueJob& due : piece) pieces.push_back({due});
+      for (const DueJob& due : piece)
+        pieces.push_back({due});
     } else {
       services_.log.LogError("a job could not be scheduled, the next sweep tries again",
                              {{"job", piece.front().job.value}, {"error", error->message}});
@@ -199,7 +212,8 @@ Task<Scheduler::Batch> Scheduler::LookAt(std::vector<JobId> jobs) {
 void Scheduler::Announce(const Batch& batch) {
   std::set<ResourceId> checks;
   for (const JobOutcome& outcome : batch.outcomes) {
-    for (const BuildId build : outcome.started) services_.starter.BuildStarted(build);
+    for (const BuildId build : outcome.started)
+      services_.starter.BuildStarted(build);
     for (const auto& errored : outcome.errored) {
       services_.starter.BuildErrored(errored.build, errored.message);
     }
@@ -226,7 +240,8 @@ void Scheduler::RetryLater(const std::vector<DueJob>& jobs, const Error& error) 
 
 void Scheduler::NotifyIdle() {
   if (!IsIdle()) return;
-  for (const auto& waker : std::exchange(idle_, {})) waker(true);
+  for (const auto& waker : std::exchange(idle_, {}))
+    waker(true);
 }
 
 Task<void> Scheduler::WaitUntilIdle(std::stop_token stop) {

@@ -19,10 +19,11 @@
 
 namespace pinion::scheduling {
 
-/// Turns changes into builds. Each change of the feed is mapped to the jobs that depend on it, and each
-/// such job is looked at once, in a transaction (see ScheduleJob); there is no tick on the way. A sweep,
-/// at most once a minute, catches what was missed. Several nodes may schedule at once: a job's rows
-/// are locked while it is looked at, and looking twice changes nothing. On one loop.
+/// Turns changes into builds. Each change of the feed is mapped to the jobs that depend on it, and
+/// each such job is looked at once, in a transaction (see ScheduleJob); there is no tick on the
+/// way. A sweep, at most once a minute, catches what was missed. Several nodes may schedule at
+/// once: a job's rows are locked while it is looked at, and looking twice changes nothing. On one
+/// loop.
 class Scheduler {
  public:
   struct Options {
@@ -53,12 +54,13 @@ class Scheduler {
   Scheduler& operator=(const Scheduler&) = delete;
   ~Scheduler();  // after Stop()
 
-  /// Looks at every job with pending builds, then at all others in the background. Call it after the
-  /// feed's Start().
+  /// Looks at every job with pending builds, then at all others in the background. Call it after
+  /// the feed's Start().
   Task<void> Start();
   Task<void> Stop();
 
-  /// Returns when nothing is queued and nothing runs; what waits for a retry does not count. For tests.
+  /// Returns when nothing is queued and nothing runs; what waits for a retry does not count. For
+  /// tests.
   Task<void> WaitUntilIdle(std::stop_token stop);
 
   /// Jobs that wait to be looked at.

@@ -151,7 +151,8 @@ class SchedulerTest : public DatabaseTest {
             const std::string& config = "{}") {
     return Write([&](Transaction& t) {
       const JobId job = AddJob(t, pipeline_, name, config);
-      for (const auto& input : inputs) AddInput(t, job, input);
+      for (const auto& input : inputs)
+        AddInput(t, job, input);
       const Json parsed = ValueOrThrow(ParseJson(config));
       if (const Json* groups = parsed.Find("serial_groups")) {
         for (const Json& group : groups->AsArray()) {
@@ -251,7 +252,8 @@ TEST_P(SchedulerTest, EveryOfASerialJobGoesOnAsBuildsEnd) {
   const JobId job = Job("job", {{"r", r, {}, true, "every"}}, R"({"serial":true})");
   StartScheduler();
   Save(r, "1");
-  Change([&](Transaction& t) { store::SaveVersions(t, ScopeOf(t, r), {{{"v", "2"}}, {{"v", "3"}}}); });
+  Change(
+      [&](Transaction& t) { store::SaveVersions(t, ScopeOf(t, r), {{{"v", "2"}}, {{"v", "3"}}}); });
   EXPECT_EQ(Builds(job), "1 started r=1; 2 pending");
   EXPECT_EQ(Prepared(Find(starter_.started[0]).id).max_running_builds, "not_blocking");
   Finish(starter_.started[0], BuildStatus::kFailed);
@@ -288,7 +290,8 @@ TEST_P(SchedulerTest, MaxInFlightIsNeverPassed) {
   const JobId job = Job("job", {}, R"({"max_in_flight":2})");
   StartScheduler();
   std::vector<BuildId> builds;
-  for (int i = 0; i < 4; ++i) builds.push_back(Trigger(job));
+  for (int i = 0; i < 4; ++i)
+    builds.push_back(Trigger(job));
   EXPECT_EQ(Builds(job), "1 started; 2 started; 3 pending; 4 pending");
   EXPECT_EQ(Prepared(builds[2]).max_running_builds, "blocking");
   EXPECT_EQ(Prepared(builds[0]).max_running_builds, "not_blocking");
@@ -329,7 +332,8 @@ TEST_P(SchedulerTest, AManualBuildWaitsForTheChecksOfItsInputs) {
   EXPECT_EQ(Find(build).status, BuildStatus::kPending);
   EXPECT_TRUE(Find(build).needs_check);
   EXPECT_EQ(checks_.requested, std::vector{r});
-  EXPECT_EQ(Prepared(build).missing_input_reasons.at("r"), "checking for latest available versions");
+  EXPECT_EQ(Prepared(build).missing_input_reasons.at("r"),
+            "checking for latest available versions");
   Change([&](Transaction& t) {
     store::SaveVersions(t, ScopeOf(t, r), {{{"v", "1"}}});
     store::SaveCheck(t, ScopeOf(t, r), {.succeeded = true, .next_in = 60});
@@ -368,7 +372,9 @@ TEST_P(SchedulerTest, RerunsTakeTheInputsOfTheirOriginal) {
   Finish(starter_.started[1]);
   EXPECT_EQ(Builds(job), "1 failed r=1; 2 succeeded r=2; 1.1 started r=1");
   Finish(rerun);
-  Change([&](Transaction& t) { store::AttachResource(t, r, store::FindOrCreateScope(t, "x", "mock")); });
+  Change([&](Transaction& t) {
+    store::AttachResource(t, r, store::FindOrCreateScope(t, "x", "mock"));
+  });
   const BuildId gone = Change([&](Transaction& t) {
     return store::CreateJobBuild(
         t, job, {.created_by = {}, .manual = false, .rerun_of = starter_.started[0]});
@@ -480,28 +486,27 @@ TEST_P(SchedulerTest, AJobWithManyResourcesIsPlannedFromItsPipeline) {
     inputs.push_back({name, ids.back(), {}, true, ""});
   }
   const JobId job = Job("job", inputs, R"({"name":"job","plan":[]})");
-  const std::string config = R"({"jobs":[{"name":"job","plan":[)" + gets + R"(]}],"resources":[)" +
-                             resources + "]}";
+  const std::string config =
+      R"({"jobs":[{"name":"job","plan":[)" + gets + R"(]}],"resources":[)" + resources + "]}";
   Write([&](Transaction& t) {
     t.Execute("update pipelines set config = $2 where id = $1", {pipeline_, config});
-    for (const ResourceId id : ids) AddVersion(t, id, "1");
+    for (const ResourceId id : ids)
+      AddVersion(t, id, "1");
     store::CreateJobBuild(t, job, {});
   });
   const auto planner = MakePipelinePlanner({});
   const auto before = node_->statements(store::Pool::kEngine);
   JobOutcome outcome;
-  node_->Run(store::Pool::kEngine, true, [&](Transaction& t) {
-    outcome = ScheduleJob(t, job, *planner, std::nullopt);
-  });
+  node_->Run(store::Pool::kEngine, true,
+             [&](Transaction& t) { outcome = ScheduleJob(t, job, *planner, std::nullopt); });
   ASSERT_EQ(outcome.started.size(), 1U);
   EXPECT_LT(node_->statements(store::Pool::kEngine) - before, 600);
   const auto plan = Read([&](Transaction& t) { return store::FindPlan(t, outcome.started[0]); });
   EXPECT_NE(plan.value().find("r161"), std::string::npos);
   Write([&](Transaction& t) { AddVersion(t, ids[7], "2"); });
   const auto second = node_->statements(store::Pool::kEngine);
-  node_->Run(store::Pool::kEngine, true, [&](Transaction& t) {
-    outcome = ScheduleJob(t, job, *planner, std::nullopt);
-  });
+  node_->Run(store::Pool::kEngine, true,
+             [&](Transaction& t) { outcome = ScheduleJob(t, job, *planner, std::nullopt); });
   ASSERT_EQ(outcome.started.size(), 1U);
   EXPECT_LT(node_->statements(store::Pool::kEngine) - second, 60);  // by what is new
 }
@@ -509,7 +514,8 @@ TEST_P(SchedulerTest, AJobWithManyResourcesIsPlannedFromItsPipeline) {
 TEST(FairQueueTest, TeamsTakeTurnsAndTheBackgroundComesLast) {
   FairQueue queue;
   const auto free = [](JobId) { return false; };
-  for (int i = 1; i <= 100; ++i) queue.Push({JobId{i}, TeamId{1}});
+  for (int i = 1; i <= 100; ++i)
+    queue.Push({JobId{i}, TeamId{1}});
   queue.Push({JobId{500}, TeamId{9}}, true);
   queue.Push({JobId{201}, TeamId{2}});
   EXPECT_FALSE(queue.Push({JobId{201}, TeamId{2}}));

@@ -14,14 +14,17 @@ using store::Row;
 using store::Rows;
 
 constexpr std::string_view kEnabled =
-    "not exists (select 1 from disabled_versions d where d.resource_id = r.id and d.version_id = v.id)";
+    "not exists (select 1 from disabled_versions d where d.resource_id = r.id and d.version_id = "
+    "v.id)";
 
 std::string NewestEnabled() {
   return "(select v.id from versions v where v.scope_id = r.scope_id and " + std::string(kEnabled) +
          " order by v.check_order desc limit 1)";
 }
 
-BuildCursor ReadCursor(const Row& row) { return {row.As<BuildTag>(0), row.As<BuildTag>(1)}; }
+BuildCursor ReadCursor(const Row& row) {
+  return {row.As<BuildTag>(0), row.As<BuildTag>(1)};
+}
 
 class SqlVersions final : public VersionsSource {
  public:
@@ -47,8 +50,9 @@ class SqlVersions final : public VersionsSource {
   bool IsDisabled(ResourceVersion version) override {
     const auto [disabled, fresh] = disabled_.try_emplace(version.resource);
     if (fresh) {
-      for (const Row& row : transaction_.Query(
-               "select version_id from disabled_versions where resource_id = $1", {version.resource})) {
+      for (const Row& row :
+           transaction_.Query("select version_id from disabled_versions where resource_id = $1",
+                              {version.resource})) {
         disabled->second.insert(row.As<VersionTag>(0));
       }
     }
@@ -57,9 +61,10 @@ class SqlVersions final : public VersionsSource {
 
   bool Exists(ResourceVersion version) override {
     return transaction_
-        .QueryOne("select 1 from versions v join resources r on r.scope_id = v.scope_id where r.id = $1 "
-                  "and v.id = $2",
-                  {version.resource, version.version})
+        .QueryOne(
+            "select 1 from versions v join resources r on r.scope_id = v.scope_id where r.id = $1 "
+            "and v.id = $2",
+            {version.resource, version.version})
         .has_value();
   }
 
@@ -71,13 +76,15 @@ class SqlVersions final : public VersionsSource {
       return NextVersion{*latest, false};
     }
     const Rows after = transaction_.Query(
-        "select v.id from versions v join resources r on r.scope_id = v.scope_id where r.id = $1 and "
+        "select v.id from versions v join resources r on r.scope_id = v.scope_id where r.id = $1 "
+        "and "
         "v.check_order > $2 and " +
             std::string(kEnabled) + " order by v.check_order limit 2",
         {resource, used->order});
     if (!after.empty()) return NextVersion{after[0].As<VersionTag>(0), after.size() > 1};
     const auto before = transaction_.QueryOne(
-        "select v.id from versions v join resources r on r.scope_id = v.scope_id where r.id = $1 and "
+        "select v.id from versions v join resources r on r.scope_id = v.scope_id where r.id = $1 "
+        "and "
         "v.check_order <= $2 and " +
             std::string(kEnabled) + " order by v.check_order desc limit 1",
         {resource, used->order});
@@ -89,10 +96,11 @@ class SqlVersions final : public VersionsSource {
     if (!last_inputs_read_) ReadLastInputs();
     if (last_inputs_.contains({input, version.resource, version.version})) return false;
     return !transaction_
-                .QueryOne("select 1 from build_inputs i join builds b on b.id = i.build_id where "
-                          "i.version_id = $1 and i.resource_id = $2 and i.name = $3 and b.job_id = $4 "
-                          "limit 1",
-                          {version.version, version.resource, input, job})
+                .QueryOne(
+                    "select 1 from build_inputs i join builds b on b.id = i.build_id where "
+                    "i.version_id = $1 and i.resource_id = $2 and i.name = $3 and b.job_id = $4 "
+                    "limit 1",
+                    {version.version, version.resource, input, job})
                 .has_value();
   }
 
@@ -100,7 +108,8 @@ class SqlVersions final : public VersionsSource {
     const auto used = NewestUsed(job, resource);
     if (!used) return std::nullopt;
     const auto row = transaction_.QueryOne(
-        "select max(b.id) from build_inputs i join builds b on b.id = i.build_id where i.version_id = "
+        "select max(b.id) from build_inputs i join builds b on b.id = i.build_id where "
+        "i.version_id = "
         "$1 and i.resource_id = $2 and b.job_id = $3",
         {used->version, resource, job});
     if (!row || row->IsNull(0)) return std::nullopt;
@@ -121,10 +130,10 @@ class SqlVersions final : public VersionsSource {
   const std::vector<ResourceVersion>& Outputs(BuildId build) override {
     const auto [outputs, fresh] = outputs_.try_emplace(build);
     if (fresh) {
-      for (const Row& row : transaction_.Query(
-               "select resource_id, version_id from succeeded_versions where build_id = $1 order by "
-               "resource_id, position",
-               {build})) {
+      for (const Row& row : transaction_.Query("select resource_id, version_id from "
+                                               "succeeded_versions where build_id = $1 order by "
+                                               "resource_id, position",
+                                               {build})) {
         outputs->second.push_back({row.As<ResourceTag>(0), row.As<VersionTag>(1)});
       }
     }
@@ -141,7 +150,8 @@ class SqlVersions final : public VersionsSource {
     };
     // The builds of a job without a version of anything vouch for nothing: they are not among them.
     std::string sql =
-        "select distinct build_id, rerun_of, coalesce(rerun_of, build_id) from succeeded_versions where "
+        "select distinct build_id, rerun_of, coalesce(rerun_of, build_id) from succeeded_versions "
+        "where "
         "job_id = $1";
     if (having) {
       sql += " and version_id = " + placeholder(having->version) +
@@ -155,21 +165,24 @@ class SqlVersions final : public VersionsSource {
     }
     sql += " order by 3 desc, 1 desc limit " + placeholder(static_cast<std::int64_t>(limit));
     std::vector<BuildCursor> builds;
-    for (const Row& row : transaction_.QueryList(sql, params)) builds.push_back(ReadCursor(row));
+    for (const Row& row : transaction_.QueryList(sql, params))
+      builds.push_back(ReadCursor(row));
     return builds;
   }
 
   std::vector<BuildCursor> NewerBuilds(JobId job, BuildCursor cursor) override {
     std::vector<BuildCursor> builds;
     const std::string select =
-        "select distinct build_id, rerun_of, coalesce(rerun_of, build_id) from succeeded_versions where "
+        "select distinct build_id, rerun_of, coalesce(rerun_of, build_id) from succeeded_versions "
+        "where "
         "job_id = $1 and (coalesce(rerun_of, build_id) > $2";
     const Rows rows =
         cursor.rerun_of
             ? transaction_.Query(select + " or (rerun_of = $2 and build_id > $3)) order by 3, 1",
                                  {job, cursor.group(), cursor.build})
             : transaction_.Query(select + ") order by 3, 1", {job, cursor.group()});
-    for (const Row& row : rows) builds.push_back(ReadCursor(row));
+    for (const Row& row : rows)
+      builds.push_back(ReadCursor(row));
     return builds;
   }
 
@@ -179,13 +192,16 @@ class SqlVersions final : public VersionsSource {
     std::int64_t order = 0;
   };
 
-  // The newest version that any build of the job had of the resource. Walks the history from its end, so
-  // it costs what is new.
+  // The newest version that any build of the job had of the resource. Walks the history from its
+  // end, so it costs what is new.
   std::optional<Used> NewestUsed(JobId job, ResourceId resource) {
     const auto row = transaction_.QueryOne(
-        "select v.id, v.check_order from versions v join resources r on r.scope_id = v.scope_id where "
-        "r.id = $1 and exists (select 1 from build_inputs i join builds b on b.id = i.build_id where "
-        "i.version_id = v.id and i.resource_id = $1 and b.job_id = $2) order by v.check_order desc limit "
+        "select v.id, v.check_order from versions v join resources r on r.scope_id = v.scope_id "
+        "where "
+        "r.id = $1 and exists (select 1 from build_inputs i join builds b on b.id = i.build_id "
+        "where "
+        "i.version_id = v.id and i.resource_id = $1 and b.job_id = $2) order by v.check_order desc "
+        "limit "
         "1",
         {resource, job});
     if (!row) return std::nullopt;
@@ -194,11 +210,11 @@ class SqlVersions final : public VersionsSource {
 
   void ReadLatest() {
     latest_read_ = true;
-    for (const Row& row : transaction_.Query(
-             "select r.id, " + NewestEnabled() +
-                 " from resources r where r.id in (select resource_id from job_inputs where job_id = $1 "
-                 "and passed_job_id is null)",
-             {job_})) {
+    for (const Row& row : transaction_.Query("select r.id, " + NewestEnabled() +
+                                                 " from resources r where r.id in (select "
+                                                 "resource_id from job_inputs where job_id = $1 "
+                                                 "and passed_job_id is null)",
+                                             {job_})) {
       std::optional<VersionId> version;
       if (!row.IsNull(1)) version = row.As<VersionTag>(1);
       latest_[row.As<ResourceTag>(0)] = version;
@@ -209,7 +225,8 @@ class SqlVersions final : public VersionsSource {
   void ReadLastInputs() {
     last_inputs_read_ = true;
     for (const Row& row : transaction_.Query(
-             "select name, resource_id, version_id from build_inputs where build_id = (select id from "
+             "select name, resource_id, version_id from build_inputs where build_id = (select id "
+             "from "
              "builds where job_id = $1 and status <> 'pending' order by id desc limit 1)",
              {job_})) {
       last_inputs_.emplace(row.Text(0), row.As<ResourceTag>(1), row.As<VersionTag>(2));

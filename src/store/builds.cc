@@ -13,8 +13,8 @@ namespace {
 constexpr std::array<std::string_view, 6> kStatusNames = {"pending", "started", "succeeded",
                                                           "failed",  "errored", "aborted"};
 
-// The job's row is locked before any of its builds' rows, everywhere: no two transactions wait for each
-// other. SQLite has one writer and needs no such lock.
+// The job's row is locked before any of its builds' rows, everywhere: no two transactions wait for
+// each other. SQLite has one writer and needs no such lock.
 void LockJob(Transaction& transaction, JobId job) {
   if (!job || transaction.dialect() == Dialect::kSqlite) return;
   transaction.Query("select id from jobs where id = $1 for update", {job});
@@ -43,8 +43,9 @@ std::optional<Place> FindPlace(Transaction& transaction, BuildId build) {
       "where id = $1",
       {build});
   if (!row) return std::nullopt;
-  Place place{row->As<TeamTag>(0), row->As<PipelineTag>(1),      row->As<JobTag>(2),
-              ParseBuildStatus(row->Text(3)), row->As<BuildTag>(4), std::nullopt};
+  Place place{row->As<TeamTag>(0),  row->As<PipelineTag>(1),
+              row->As<JobTag>(2),   ParseBuildStatus(row->Text(3)),
+              row->As<BuildTag>(4), std::nullopt};
   if (!row->IsNull(5)) place.owner = Owner{row->Text(5), row->Integer(6)};
   return place;
 }
@@ -102,18 +103,18 @@ void UpdateLatest(Transaction& transaction, JobId job) {
   const BuildId latest = LatestCompleted(transaction, job);
   BuildId shown = latest;
   if (latest) {
-    const auto rerun = transaction.QueryOne(
-        "select id from builds where rerun_of = $1 and status in " +
-            std::string(kFinishedStatuses) + " order by id desc limit 1",
-        {latest});
+    const auto rerun =
+        transaction.QueryOne("select id from builds where rerun_of = $1 and status in " +
+                                 std::string(kFinishedStatuses) + " order by id desc limit 1",
+                             {latest});
     if (rerun) shown = rerun->As<BuildTag>(0);
   }
   transaction.Execute("update jobs set latest_completed_build_id = $2 where id = $1", {job, shown});
   UpdateNextBuild(transaction, job, latest);
 }
 
-// What the build had of each resource, outputs before inputs: a version that it put counts before the
-// one that it got.
+// What the build had of each resource, outputs before inputs: a version that it put counts before
+// the one that it got.
 void WriteSucceededVersions(Transaction& transaction, BuildId build, const Place& place) {
   std::set<std::pair<std::int64_t, std::int64_t>> seen;
   std::int64_t position = 0;
@@ -126,11 +127,13 @@ void WriteSucceededVersions(Transaction& transaction, BuildId build, const Place
           {place.job, build, place.rerun_of, row.Integer(0), row.Integer(1), ++position});
     }
   };
-  write(transaction.Query("select resource_id, version_id from build_outputs where build_id = $1 "
-                          "order by resource_id, position",
-                          {build}));
+  write(
+      transaction.Query("select resource_id, version_id from build_outputs where build_id = $1 "
+                        "order by resource_id, position",
+                        {build}));
   write(transaction.Query(
-      "select resource_id, version_id from build_inputs where build_id = $1 order by name", {build}));
+      "select resource_id, version_id from build_inputs where build_id = $1 order by name",
+      {build}));
 }
 
 BuildId InsertStarted(Transaction& transaction, const NewStartedBuild& build, std::string_view name,
@@ -145,15 +148,19 @@ BuildId InsertStarted(Transaction& transaction, const NewStartedBuild& build, st
   const std::string text = protocol::PlanText(plan);
   const std::string public_text = ToText(protocol::PublicPlan(plan));
   const auto row = transaction.QueryOne(
-      "insert into builds (name, team_id, pipeline_id, resource_id, resource_type_id, status, manual, "
-      "created_by, create_time, start_time, scheduled, inputs_ready, plan, public_plan, owner_node, "
-      "owner_epoch) values ($1, $2, $3, $4, $5, 'started', $6, $7, $8, $8, 1, 1, $9, $10, $11, $12) "
+      "insert into builds (name, team_id, pipeline_id, resource_id, resource_type_id, status, "
+      "manual, "
+      "created_by, create_time, start_time, scheduled, inputs_ready, plan, public_plan, "
+      "owner_node, "
+      "owner_epoch) values ($1, $2, $3, $4, $5, 'started', $6, $7, $8, $8, 1, 1, $9, $10, $11, "
+      "$12) "
       "returning id",
       {name, build.team, build.pipeline, build.resource, build.resource_type, build.manual,
        build.created_by, transaction.now(), text, public_text, node, epoch});
   const BuildId id = row->As<BuildTag>(0);
   if (name.empty()) {  // upstream names one-off builds by their id
-    transaction.Execute("update builds set name = $2 where id = $1", {id, std::to_string(id.value)});
+    transaction.Execute("update builds set name = $2 where id = $1",
+                        {id, std::to_string(id.value)});
   }
   const Place place{build.team, build.pipeline, {}, BuildStatus::kStarted, {}, std::nullopt};
   AppendBuildChange(transaction, kinds::kBuildCreated, id, place, BuildStatus::kStarted);
@@ -173,15 +180,16 @@ RerunName NextRerun(Transaction& transaction, JobId job, BuildId build) {
       "where b.id = $1 and b.job_id = $2",
       {build, job});
   if (!original) {
-    throw Failure(ErrorKind::kNotFound, "no build " + std::to_string(build.value) +
-                                            " of this job to run again");
+    throw Failure(ErrorKind::kNotFound,
+                  "no build " + std::to_string(build.value) + " of this job to run again");
   }
   RerunName rerun;
   rerun.original = original->As<BuildTag>(0);
   rerun.number = 1 + transaction
-                         .QueryOne("select coalesce(max(rerun_number), 0) from builds where "
-                                   "rerun_of = $1",
-                                   {rerun.original})
+                         .QueryOne(
+                             "select coalesce(max(rerun_number), 0) from builds where "
+                             "rerun_of = $1",
+                             {rerun.original})
                          ->Integer(0);
   rerun.name = original->Text(1) + "." + std::to_string(rerun.number);
   return rerun;
@@ -221,18 +229,21 @@ BuildId CreateJobBuild(Transaction& transaction, JobId job, const NewJobBuild& b
   const bool needs_check =
       build.manual && !build.rerun_of &&
       transaction
-          .QueryOne("select 1 from job_inputs i join resources r on r.id = i.resource_id where "
-                    "i.job_id = $1 and i.passed_job_id is null and r.pinned_version is null limit 1",
-                    {job})
+          .QueryOne(
+              "select 1 from job_inputs i join resources r on r.id = i.resource_id where "
+              "i.job_id = $1 and i.passed_job_id is null and r.pinned_version is null limit 1",
+              {job})
           .has_value();
-  const Place place{owner->As<TeamTag>(0), owner->As<PipelineTag>(1), job, BuildStatus::kPending,
-                    rerun.original, std::nullopt};
+  const Place place{
+      owner->As<TeamTag>(0), owner->As<PipelineTag>(1), job, BuildStatus::kPending, rerun.original,
+      std::nullopt};
   const auto row = transaction.QueryOne(
       "insert into builds (name, team_id, pipeline_id, job_id, status, manual, created_by, "
-      "create_time, needs_check, rerun_of, rerun_number) values ($1, $2, $3, $4, 'pending', $5, $6, "
+      "create_time, needs_check, rerun_of, rerun_number) values ($1, $2, $3, $4, 'pending', $5, "
+      "$6, "
       "$7, $8, $9, $10) returning id",
-      {rerun.name, place.team, place.pipeline, job, build.manual, build.created_by, transaction.now(),
-       needs_check, rerun.original, rerun_number});
+      {rerun.name, place.team, place.pipeline, job, build.manual, build.created_by,
+       transaction.now(), needs_check, rerun.original, rerun_number});
   const BuildId id = row->As<BuildTag>(0);
   UpdateNextBuild(transaction, job, LatestCompleted(transaction, job));
   AppendBuildChange(transaction, kinds::kBuildCreated, id, place, BuildStatus::kPending);
@@ -256,13 +267,15 @@ BuildId CreateOneOffBuild(Transaction& transaction, const NewStartedBuild& build
 std::optional<BuildId> CreateCheckBuild(Transaction& transaction, const NewStartedBuild& build,
                                         const protocol::Plan& plan) {
   if (!build.manual) {
-    const auto running =
-        build.resource ? transaction.QueryOne("select 1 from builds where resource_id = $1 and status "
-                                              "= 'started' limit 1",
-                                              {build.resource})
-                       : transaction.QueryOne("select 1 from builds where resource_type_id = $1 and "
-                                              "status = 'started' limit 1",
-                                              {build.resource_type});
+    const auto running = build.resource
+                             ? transaction.QueryOne(
+                                   "select 1 from builds where resource_id = $1 and status "
+                                   "= 'started' limit 1",
+                                   {build.resource})
+                             : transaction.QueryOne(
+                                   "select 1 from builds where resource_type_id = $1 and "
+                                   "status = 'started' limit 1",
+                                   {build.resource_type});
     if (running) return std::nullopt;
   }
   return InsertStarted(transaction, build, "check", plan);
@@ -376,7 +389,8 @@ void SaveBuildInput(Transaction& transaction, BuildId build, std::string_view na
 void SaveBuildOutput(Transaction& transaction, BuildId build, std::string_view name,
                      ResourceId resource, VersionId version) {
   transaction.Execute(
-      "insert into build_outputs (build_id, name, resource_id, version_id, position) values ($1, $2, "
+      "insert into build_outputs (build_id, name, resource_id, version_id, position) values ($1, "
+      "$2, "
       "$3, $4, (select count(*) from build_outputs where build_id = $1)) on conflict do nothing",
       {build, name, resource, version});
 }
@@ -387,7 +401,8 @@ std::vector<StepRow> ListSteps(Transaction& transaction, BuildId build) {
            "select plan_id, attempt, state, result from build_steps where build_id = $1 order by "
            "plan_id, attempt",
            {build})) {
-    steps.push_back({row.Text(0), row.Integer(1), row.Text(2), ValueOrThrow(ParseJson(row.Text(3)))});
+    steps.push_back(
+        {row.Text(0), row.Integer(1), row.Text(2), ValueOrThrow(ParseJson(row.Text(3)))});
   }
   return steps;
 }
@@ -395,10 +410,11 @@ std::vector<StepRow> ListSteps(Transaction& transaction, BuildId build) {
 void SaveStep(Transaction& transaction, BuildId build, const Owner& owner, const StepRow& step) {
   GuardOwner(transaction, owner);
   const auto row = transaction.QueryOne(
-      transaction.Pick("select 1 from builds where id = $1 and status = 'started' and owner_node = $2 "
-                       "and owner_epoch = $3",
-                       "select 1 from builds where id = $1 and status = 'started' and owner_node = $2 "
-                       "and owner_epoch = $3 for share"),
+      transaction.Pick(
+          "select 1 from builds where id = $1 and status = 'started' and owner_node = $2 "
+          "and owner_epoch = $3",
+          "select 1 from builds where id = $1 and status = 'started' and owner_node = $2 "
+          "and owner_epoch = $3 for share"),
       {build, owner.node, owner.epoch});
   if (!row) {
     throw Failure(ErrorKind::kConflict, "build " + std::to_string(build.value) +

@@ -14,15 +14,17 @@ struct Plan;
 }
 
 /// Builds: their rows, inputs, outputs and steps. Every function works inside the caller's
-/// transaction; all may be run again after a crash or a lost race. A Failure of kNotFound names what is
-/// missing, kConflict says that the state does not allow it.
+/// transaction; all may be run again after a crash or a lost race. A Failure of kNotFound names
+/// what is missing, kConflict says that the state does not allow it.
 namespace pinion::store {
 
 enum class BuildStatus { kPending, kStarted, kSucceeded, kFailed, kErrored, kAborted };
 std::string_view Name(BuildStatus status);
 /// kInternal Failure for another text: only this module writes it.
 BuildStatus ParseBuildStatus(std::string_view text);
-inline bool IsFinished(BuildStatus status) { return status > BuildStatus::kStarted; }
+inline bool IsFinished(BuildStatus status) {
+  return status > BuildStatus::kStarted;
+}
 
 /// The process that runs a build, by its lease. Writes in a build's name carry it, and are refused
 /// (kConflict) once the lease has another epoch.
@@ -35,7 +37,8 @@ struct Owner {
 /// A build with the names that stand around it. Times are unix seconds.
 struct BuildRow {
   BuildId id;
-  std::string name;  ///< number within the job, "5.1" for its first rerun; id for one-off builds; "check"
+  std::string
+      name;  ///< number within the job, "5.1" for its first rerun; id for one-off builds; "check"
   TeamId team;
   std::string team_name;
   PipelineId pipeline;  ///< 0 for one-off builds
@@ -90,8 +93,8 @@ std::optional<BuildId> EnsurePendingBuild(Transaction& transaction, JobId job);
 
 struct NewStartedBuild {
   TeamId team;
-  PipelineId pipeline;           ///< may be 0
-  ResourceId resource;           ///< checks: one of these two
+  PipelineId pipeline;  ///< may be 0
+  ResourceId resource;  ///< checks: one of these two
   ResourceTypeId resource_type;
   bool manual = false;
   std::optional<std::string> created_by;
@@ -101,8 +104,8 @@ struct NewStartedBuild {
 /// or a pipeline).
 BuildId CreateOneOffBuild(Transaction& transaction, const NewStartedBuild& build,
                           const protocol::Plan& plan);
-/// A build named "check". Nothing if a check of that resource or type is running and this one is not
-/// manual: one is enough.
+/// A build named "check". Nothing if a check of that resource or type is running and this one is
+/// not manual: one is enough.
 std::optional<BuildId> CreateCheckBuild(Transaction& transaction, const NewStartedBuild& build,
                                         const protocol::Plan& plan);
 
@@ -112,13 +115,13 @@ std::optional<BuildId> CreateCheckBuild(Transaction& transaction, const NewStart
 /// aborted meanwhile. Without an owner, the first engine that claims it runs it.
 bool StartBuild(Transaction& transaction, BuildId build, const protocol::Plan& plan,
                 const std::optional<Owner>& owner);
-/// Makes a started build the owner's: one that nobody owns, or that `from` owned, whose lease is known
-/// to be dead. False if it has ended or somebody else was faster.
+/// Makes a started build the owner's: one that nobody owns, or that `from` owned, whose lease is
+/// known to be dead. False if it has ended or somebody else was faster.
 bool ClaimBuild(Transaction& transaction, BuildId build, const Owner& owner,
                 const std::optional<Owner>& from = std::nullopt);
-/// Ends the build: end time, the job's latest, next and transition build, what it passes on to later
-/// jobs when it succeeded, `build.finished`. Steps and the private plan are deleted. False if it had
-/// ended before: then nothing changes. `owner` is given by engines, and guarded.
+/// Ends the build: end time, the job's latest, next and transition build, what it passes on to
+/// later jobs when it succeeded, `build.finished`. Steps and the private plan are deleted. False if
+/// it had ended before: then nothing changes. `owner` is given by engines, and guarded.
 bool FinishBuild(Transaction& transaction, BuildId build, BuildStatus status,
                  const std::optional<Owner>& owner = std::nullopt);
 /// Asks for the build's end (`build.aborted`); a pending one ends at once. False if it had ended.
@@ -136,7 +139,8 @@ std::optional<BuildRow> FindJobBuild(Transaction& transaction, JobId job, std::s
 std::optional<std::string> FindPlan(Transaction& transaction, BuildId build);
 std::optional<std::string> FindPublicPlan(Transaction& transaction, BuildId build);
 /// Started builds that this node owns or nobody owns, oldest first: what an engine takes up.
-std::vector<BuildRow> ListRunnable(Transaction& transaction, std::string_view node, int limit = 1000);
+std::vector<BuildRow> ListRunnable(Transaction& transaction, std::string_view node,
+                                   int limit = 1000);
 /// Started builds of other nodes than this, by owner: whose lease is dead, loses them.
 std::vector<BuildRow> ListOwnedByOthers(Transaction& transaction, std::string_view node,
                                         int limit = 1000);
@@ -150,14 +154,14 @@ struct BuildPage {
   std::int64_t to = 0;
   int limit = 100;
 };
-/// What a list covers: those that are given are all required. Without `checks`, builds of checks are
-/// left out.
+/// What a list covers: those that are given are all required. Without `checks`, builds of checks
+/// are left out.
 struct BuildFilter {
   JobId job;
   PipelineId pipeline;
   ResourceId resource;
-  std::vector<TeamId> teams;     ///< empty: every team
-  bool public_too = false;       ///< with teams: also builds of public pipelines of others
+  std::vector<TeamId> teams;  ///< empty: every team
+  bool public_too = false;    ///< with teams: also builds of public pipelines of others
   bool checks = false;
 };
 std::vector<BuildRow> ListBuilds(Transaction& transaction, const BuildFilter& filter,
@@ -205,8 +209,8 @@ struct StepRow {
   Json result;        ///< what the step leaves behind
 };
 std::vector<StepRow> ListSteps(Transaction& transaction, BuildId build);
-/// Writes or overwrites, guarded by the owner's lease; refused (kConflict) when the build has ended or
-/// is another's.
+/// Writes or overwrites, guarded by the owner's lease; refused (kConflict) when the build has ended
+/// or is another's.
 void SaveStep(Transaction& transaction, BuildId build, const Owner& owner, const StepRow& step);
 
 }  // namespace pinion::store

@@ -10,7 +10,8 @@ namespace {
 std::vector<BuildRow> ReadAll(const Rows& rows) {
   std::vector<BuildRow> builds;
   builds.reserve(rows.size());
-  for (const Row& row : rows) builds.push_back(ReadBuildRow(row));
+  for (const Row& row : rows)
+    builds.push_back(ReadBuildRow(row));
   return builds;
 }
 
@@ -50,10 +51,12 @@ std::string Conditions(const BuildFilter& filter, std::vector<Param>& params) {
 }  // namespace
 
 std::string BuildSelect() {
-  return "select b.id, b.name, b.team_id, t.name, b.pipeline_id, p.name, p.instance_vars, b.job_id, "
+  return "select b.id, b.name, b.team_id, t.name, b.pipeline_id, p.name, p.instance_vars, "
+         "b.job_id, "
          "j.name, b.resource_id, r.name, b.resource_type_id, rt.name, b.status, b.manual, "
          "b.created_by, b.create_time, b.start_time, b.end_time, b.reap_time, b.aborted, "
-         "b.scheduled, b.inputs_ready, b.needs_check, b.rerun_of, o.name, b.rerun_number, b.comment, "
+         "b.scheduled, b.inputs_ready, b.needs_check, b.rerun_of, o.name, b.rerun_number, "
+         "b.comment, "
          "case when b.public_plan is null then 0 else 1 end, b.owner_node, b.owner_epoch "
          "from builds b join teams t on t.id = b.team_id "
          "left join pipelines p on p.id = b.pipeline_id left join jobs j on j.id = b.job_id "
@@ -127,7 +130,8 @@ std::vector<BuildRow> ListRunnable(Transaction& transaction, std::string_view no
       {node, limit}));
 }
 
-std::vector<BuildRow> ListOwnedByOthers(Transaction& transaction, std::string_view node, int limit) {
+std::vector<BuildRow> ListOwnedByOthers(Transaction& transaction, std::string_view node,
+                                        int limit) {
   return ReadAll(transaction.Query(
       BuildSelect() + " where b.status = 'started' and b.owner_node <> $1 order by b.owner_node, "
                       "b.id limit $2",
@@ -135,10 +139,10 @@ std::vector<BuildRow> ListOwnedByOthers(Transaction& transaction, std::string_vi
 }
 
 std::vector<BuildRow> ListPending(Transaction& transaction, JobId job) {
-  return ReadAll(transaction.Query(
-      BuildSelect() + " where b.job_id = $1 and b.status = 'pending' order by "
-                      "coalesce(b.rerun_of, b.id), b.id",
-      {job}));
+  return ReadAll(transaction.Query(BuildSelect() +
+                                       " where b.job_id = $1 and b.status = 'pending' order by "
+                                       "coalesce(b.rerun_of, b.id), b.id",
+                                   {job}));
 }
 
 std::vector<BuildRow> ListBuilds(Transaction& transaction, const BuildFilter& filter,
@@ -196,8 +200,9 @@ std::vector<BuildRow> ListBuildsWithInput(Transaction& transaction, ResourceId r
 std::vector<BuildRow> ListBuildsWithOutput(Transaction& transaction, ResourceId resource,
                                            VersionId version, int limit) {
   return ReadAll(transaction.Query(
-      BuildSelect() + " where b.id in (select build_id from build_outputs where version_id = $1 and "
-                      "resource_id = $2) order by b.id desc limit $3",
+      BuildSelect() +
+          " where b.id in (select build_id from build_outputs where version_id = $1 and "
+          "resource_id = $2) order by b.id desc limit $3",
       {version, resource, limit}));
 }
 

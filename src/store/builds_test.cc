@@ -31,7 +31,8 @@ class BuildsTest : public DatabaseTest {
       pipeline_ = AddPipeline(t, team_);
       job_ = AddJob(t, pipeline_, "build");
       t.Execute(
-          "insert into leases (node, epoch, last_epoch, counter) values ('a', 7, 7, 0), ('b', 1, 1, 0)");
+          "insert into leases (node, epoch, last_epoch, counter) values ('a', 7, 7, 0), ('b', 1, "
+          "1, 0)");
     });
   }
 
@@ -74,8 +75,7 @@ TEST_P(BuildsTest, NamesCountPerJobAndRerunsStandBelowTheirOriginal) {
   EXPECT_EQ(Find(second).name, "2");
   EXPECT_EQ(Find(second).created_by, "bob");
   EXPECT_TRUE(Find(second).manual);
-  const BuildId elsewhere =
-      Write([&](Transaction& t) { return CreateJobBuild(t, other, {}); });
+  const BuildId elsewhere = Write([&](Transaction& t) { return CreateJobBuild(t, other, {}); });
   EXPECT_EQ(Find(elsewhere).name, "1");
   const BuildId rerun = Create({.created_by = {}, .manual = false, .rerun_of = first});
   EXPECT_EQ(Find(rerun).name, "1.1");
@@ -85,7 +85,8 @@ TEST_P(BuildsTest, NamesCountPerJobAndRerunsStandBelowTheirOriginal) {
   EXPECT_EQ(Find(again).rerun_of_name, "1");
   EXPECT_EQ(Find(Create()).name, "3");
   EXPECT_THROW(Write([&](Transaction& t) {
-                 return CreateJobBuild(t, other, {.created_by = {}, .manual = false, .rerun_of = first});
+                 return CreateJobBuild(t, other,
+                                       {.created_by = {}, .manual = false, .rerun_of = first});
                }),
                Failure);
 }
@@ -119,14 +120,19 @@ TEST_P(BuildsTest, AnOldOwnerWritesNothing) {
   const BuildId build = Create();
   EXPECT_THROW(Start(build, Owner{"a", 6}), Failure);
   EXPECT_TRUE(Start(build, Owner{"a", 7}));
-  Write([](Transaction& t) { t.Execute("update leases set epoch = 8, last_epoch = 8 where node = 'a'"); });
+  Write([](Transaction& t) {
+    t.Execute("update leases set epoch = 8, last_epoch = 8 where node = 'a'");
+  });
   EXPECT_THROW(Finish(build, BuildStatus::kSucceeded, Owner{"a", 7}), Failure);
   EXPECT_THROW(
-      Write([&](Transaction& t) { SaveStep(t, build, {"a", 7}, {"p", 1, "started", {}}); }), Failure);
+      Write([&](Transaction& t) { SaveStep(t, build, {"a", 7}, {"p", 1, "started", {}}); }),
+      Failure);
   EXPECT_THROW(
-      Write([&](Transaction& t) { SaveStep(t, build, {"b", 1}, {"p", 1, "started", {}}); }), Failure);
+      Write([&](Transaction& t) { SaveStep(t, build, {"b", 1}, {"p", 1, "started", {}}); }),
+      Failure);
   EXPECT_TRUE(Write([&](Transaction& t) { return ClaimBuild(t, build, {"b", 1}, Owner{"a", 7}); }));
-  EXPECT_FALSE(Write([&](Transaction& t) { return ClaimBuild(t, build, {"b", 1}, Owner{"a", 7}); }));
+  EXPECT_FALSE(
+      Write([&](Transaction& t) { return ClaimBuild(t, build, {"b", 1}, Owner{"a", 7}); }));
   EXPECT_EQ(Read([&](Transaction& t) { return ListRunnable(t, "b").size(); }), 1U);
   EXPECT_EQ(Read([&](Transaction& t) { return ListOwnedByOthers(t, "a").size(); }), 1U);
   EXPECT_THROW(Finish(build, BuildStatus::kSucceeded, Owner{"a", 8}), Failure);
@@ -196,9 +202,10 @@ TEST_P(BuildsTest, SuccessKeepsWhatWasPutBeforeWhatWasGot) {
   });
   Finish(build, BuildStatus::kSucceeded);
   Read([&](Transaction& t) {
-    const Rows rows = t.Query("select version_id from succeeded_versions where build_id = $1 order by "
-                              "position",
-                              {build});
+    const Rows rows = t.Query(
+        "select version_id from succeeded_versions where build_id = $1 order by "
+        "position",
+        {build});
     ASSERT_EQ(rows.size(), 2U);
     EXPECT_EQ(rows[0].As<VersionTag>(0), put);
     EXPECT_EQ(rows[1].As<VersionTag>(0), got);
@@ -236,11 +243,13 @@ TEST_P(BuildsTest, OneOffAndCheckBuildsStartAtOnce) {
 
 TEST_P(BuildsTest, PagesRunBothWays) {
   std::vector<BuildId> builds;
-  for (int i = 0; i < 5; ++i) builds.push_back(Create());
+  for (int i = 0; i < 5; ++i)
+    builds.push_back(Create());
   const auto ids = [&](BuildPage page) {
     return Read([&](Transaction& t) {
       std::vector<BuildId> found;
-      for (const BuildRow& build : ListBuilds(t, {.job = job_}, page)) found.push_back(build.id);
+      for (const BuildRow& build : ListBuilds(t, {.job = job_}, page))
+        found.push_back(build.id);
       return found;
     });
   };

@@ -28,8 +28,7 @@ bool LimitReached(Transaction& transaction, const BuildRow& build) {
   if (groups && groups->IsArray() && !groups->AsArray().empty()) {
     return CountInFlightOfGroups(transaction, build.job) >= 1;
   }
-  const std::int64_t limit =
-      config->BoolAt("serial") ? 1 : config->IntegerAt("max_in_flight");
+  const std::int64_t limit = config->BoolAt("serial") ? 1 : config->IntegerAt("max_in_flight");
   return limit > 0 && CountInFlight(transaction, build.job) >= limit;
 }
 
@@ -53,9 +52,12 @@ BuildList ListBuildsStarted(Transaction& transaction, const BuildFilter& filter,
                             const BuildPage& page) {
   CheckBounds(page);
   std::string sql = BuildSelect() + " where b.start_time >= $1 and b.start_time <= $2";
-  if (filter.job) sql += " and b.job_id = $4";
-  else if (filter.pipeline) sql += " and b.pipeline_id = $4";
-  else sql += " and ($4 = 0 or b.id > 0)";
+  if (filter.job)
+    sql += " and b.job_id = $4";
+  else if (filter.pipeline)
+    sql += " and b.pipeline_id = $4";
+  else
+    sql += " and ($4 = 0 or b.id > 0)";
   const std::int64_t scope = filter.job ? filter.job.value : filter.pipeline.value;
   sql += " and (";
   if (filter.teams.empty() && !filter.public_too) sql += "1 = 1";
@@ -70,8 +72,8 @@ BuildList ListBuildsStarted(Transaction& transaction, const BuildFilter& filter,
   sql += upward ? " order by b.start_time, b.id" : " order by b.start_time desc, b.id desc";
   sql += " limit $3";
   BuildList list;
-  for (const Row& row : transaction.Query(
-           sql, {page.from, page.to > 0 ? page.to : INT64_MAX, page.limit, scope})) {
+  for (const Row& row :
+       transaction.Query(sql, {page.from, page.to > 0 ? page.to : INT64_MAX, page.limit, scope})) {
     list.builds.push_back(ReadBuildRow(row));
   }
   if (upward) std::reverse(list.builds.begin(), list.builds.end());

@@ -18,7 +18,9 @@ ChangeFollower::ChangeFollower(Database& database, Executor executor, Timers& ti
 
 ChangeFollower::~ChangeFollower() = default;
 
-void ChangeFollower::Subscribe(Consumer consumer) { consumers_.push_back(std::move(consumer)); }
+void ChangeFollower::Subscribe(Consumer consumer) {
+  consumers_.push_back(std::move(consumer));
+}
 
 Task<void> ChangeFollower::Start() {
   // The notification may come from any thread and after this object's end.
@@ -28,9 +30,8 @@ Task<void> ChangeFollower::Start() {
       if (const auto signal = look.lock()) signal->Set();
     });
   });
-  cursor_ = co_await database_.Read(Pool::kEngine, [](Transaction& transaction) {
-    return EndOfChanges(transaction);
-  });
+  cursor_ = co_await database_.Read(
+      Pool::kEngine, [](Transaction& transaction) { return EndOfChanges(transaction); });
   tasks_.Spawn(Follow());
 }
 
@@ -63,7 +64,8 @@ Task<void> ChangeFollower::CatchUp() {
     cursor_ = page.next;
     more = page.more;
     if (page.changes.empty() && !page.trimmed) continue;
-    for (const Consumer& consumer : consumers_) consumer(page.changes, page.trimmed);
+    for (const Consumer& consumer : consumers_)
+      consumer(page.changes, page.trimmed);
   }
 }
 

@@ -12,12 +12,13 @@
 
 namespace pinion::store {
 
-/// Reads the change feed once for a process and hands it on to whoever subscribed, page by page and in
-/// order. Woken by commits; looks by itself once a minute, for what a lost notification hid. On one
-/// loop.
+/// Reads the change feed once for a process and hands it on to whoever subscribed, page by page and
+/// in order. Woken by commits; looks by itself once a minute, for what a lost notification hid. On
+/// one loop.
 class ChangeFollower {
  public:
-  /// `trimmed`: rows were lost, load anew what you keep. Called on the loop, must not throw or block.
+  /// `trimmed`: rows were lost, load anew what you keep. Called on the loop, must not throw or
+  /// block.
   using Consumer = std::function<void(const std::vector<Change>& changes, bool trimmed)>;
 
   ChangeFollower(Database& database, Executor executor, Timers& timers, Logger log);
@@ -27,8 +28,8 @@ class ChangeFollower {
 
   /// Before Start().
   void Subscribe(Consumer consumer);
-  /// Takes its place at the end of the feed and follows from there. State that is loaded after this has
-  /// returned misses nothing.
+  /// Takes its place at the end of the feed and follows from there. State that is loaded after this
+  /// has returned misses nothing.
   Task<void> Start();
   /// Reads until nothing is left now.
   Task<void> CatchUp();

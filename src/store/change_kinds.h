@@ -6,11 +6,12 @@
 /// data, where there is some, is a small JSON object described beside it.
 namespace pinion::store::kinds {
 
-// --- Builds: the id is the build's. Data: {"job": id, "pipeline": id, "status": text}, ids that the
-// build does not have are left out.
-inline constexpr std::string_view kBuildCreated = "build.created";    ///< pending, or started at once
-inline constexpr std::string_view kBuildStarted = "build.started";    ///< it has a plan: an engine runs it
-inline constexpr std::string_view kBuildAborted = "build.aborted";    ///< somebody asked for its end
+// --- Builds: the id is the build's. Data: {"job": id, "pipeline": id, "status": text}, ids that
+// the build does not have are left out.
+inline constexpr std::string_view kBuildCreated = "build.created";  ///< pending, or started at once
+inline constexpr std::string_view kBuildStarted =
+    "build.started";  ///< it has a plan: an engine runs it
+inline constexpr std::string_view kBuildAborted = "build.aborted";  ///< somebody asked for its end
 inline constexpr std::string_view kBuildFinished = "build.finished";  ///< status is its last
 inline constexpr std::string_view kBuildCommented = "build.commented";
 inline constexpr std::string_view kBuildDeleted = "build.deleted";
@@ -27,10 +28,13 @@ inline constexpr std::string_view kVersionDisabled = "version.disabled";
 // --- Resources and resource types: the id is theirs.
 inline constexpr std::string_view kResourcePinned = "resource.pinned";
 inline constexpr std::string_view kResourceUnpinned = "resource.unpinned";
-inline constexpr std::string_view kResourceCommented = "resource.commented";    ///< its pin comment
-inline constexpr std::string_view kResourceScoped = "resource.scoped";          ///< attached to another scope
+inline constexpr std::string_view kResourceCommented = "resource.commented";  ///< its pin comment
+inline constexpr std::string_view kResourceScoped =
+    "resource.scoped";  ///< attached to another scope
 inline constexpr std::string_view kResourceTypeScoped = "resource_type.scoped";
-inline constexpr std::string_view kResourceCleared = "resource.cleared";        ///< its versions were deleted
+inline constexpr std::string_view kResourceCheckRequested = "resource.check_requested";
+inline constexpr std::string_view kResourceCleared =
+    "resource.cleared";  ///< its versions were deleted
 
 // --- Jobs: the id is the job's.
 inline constexpr std::string_view kJobPaused = "job.paused";

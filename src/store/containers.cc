@@ -103,8 +103,9 @@ std::vector<ContainerRow> ListContainers(Transaction& transaction, TeamId team) 
 }
 
 int ReportContainers(Transaction& transaction, std::string_view worker,
-                     const std::vector<std::string>& handles, std::int64_t asked_at) {
-  return ReportResidents(transaction, "containers", worker, handles, asked_at);
+                     const std::vector<std::string>& handles, std::int64_t asked_at,
+                     const std::vector<std::string>& ignored) {
+  return ReportResidents(transaction, "containers", worker, handles, asked_at, ignored);
 }
 
 int MarkUnneededContainers(Transaction& transaction, const ContainerRetention& retention) {

@@ -80,7 +80,8 @@ std::vector<ContainerRow> ListContainers(Transaction& transaction, TeamId team);
 /// made after `asked_at` (unix seconds, when the worker was asked); containers without a row get
 /// one that is being destroyed. How many of those.
 int ReportContainers(Transaction& transaction, std::string_view worker,
-                     const std::vector<std::string>& handles, std::int64_t asked_at);
+                     const std::vector<std::string>& handles, std::int64_t asked_at,
+                     const std::vector<std::string>& ignored = {});
 
 struct ContainerRetention {
   std::int64_t hijacked_seconds = 300;  ///< after the last hijack

@@ -9,8 +9,8 @@
 #include "store/builds.h"
 #include "store/database.h"
 
-/// Jobs: rows, who depends on whom, and what their next build would take. They are written by whoever
-/// saves pipelines (pipelines.h). Every function works inside the caller's transaction.
+/// Jobs: rows, who depends on whom, and what their next build would take. They are written by
+/// whoever saves pipelines (pipelines.h). Every function works inside the caller's transaction.
 namespace pinion::store {
 
 struct JobRow {
@@ -49,8 +49,8 @@ bool UnpauseJob(Transaction& transaction, JobId job);
 /// `job.schedule_requested`: have it looked at again.
 void RequestSchedule(Transaction& transaction, JobId job);
 
-/// Locks the rows of the jobs and of every job that shares a serial group with them, in one order, until
-/// the transaction ends: what is decided about their builds is decided by one at a time.
+/// Locks the rows of the jobs and of every job that shares a serial group with them, in one order,
+/// until the transaction ends: what is decided about their builds is decided by one at a time.
 void LockForScheduling(Transaction& transaction, const std::vector<JobId>& jobs);
 
 // --- Who depends on whom -----------------------------------------------------------------------
@@ -104,8 +104,8 @@ bool SaveNextInputs(Transaction& transaction, JobId job, const NextInputs& next)
 NextInputs ReadNextInputs(Transaction& transaction, JobId job);
 void SetHasNewInputs(Transaction& transaction, JobId job, bool has_new_inputs);
 
-/// Makes the job's next inputs the build's own, with the builds that vouched for them. False if they
-/// are not determined, or a version of them is gone.
+/// Makes the job's next inputs the build's own, with the builds that vouched for them. False if
+/// they are not determined, or a version of them is gone.
 bool AdoptNextInputs(Transaction& transaction, JobId job, BuildId build);
 /// The same from the build that it repeats. `kGone`: a version no longer exists.
 enum class RerunInputs { kAdopted, kNotReady, kGone };
@@ -117,15 +117,15 @@ RerunInputs AdoptRerunInputs(Transaction& transaction, BuildId build, BuildId or
 std::int64_t CountInFlight(Transaction& transaction, JobId job);
 /// The same over all jobs of its serial groups.
 std::int64_t CountInFlightOfGroups(Transaction& transaction, JobId job);
-/// The pending build that comes first in the job's serial groups, among jobs that are not paused and
-/// whose inputs are determined; of this job alone if it has no groups.
+/// The pending build that comes first in the job's serial groups, among jobs that are not paused
+/// and whose inputs are determined; of this job alone if it has no groups.
 std::optional<BuildId> FirstPendingOfGroups(Transaction& transaction, JobId job);
 /// The build takes its place.
 void SetScheduled(Transaction& transaction, BuildId build);
 void SetNeedsCheck(Transaction& transaction, BuildId build, bool needs_check);
 
-/// Inputs without passed and pin whose check is older than the build: resource ids. `all` for builds
-/// started by hand; else those that do not trigger and whose next check was due before it.
+/// Inputs without passed and pin whose check is older than the build: resource ids. `all` for
+/// builds started by hand; else those that do not trigger and whose next check was due before it.
 std::vector<ResourceId> UncheckedInputs(Transaction& transaction, JobId job, std::int64_t created,
                                         bool all);
 

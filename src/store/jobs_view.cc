@@ -26,9 +26,9 @@ Selection OfName(PipelineId pipeline, std::string_view name) {
 }
 
 Selection Visible(const Transaction& transaction, const Visibility& visibility) {
-  return {" where j.active = 1 and p.archived = 0 and " +
-              std::string(VisibilityCondition(transaction)),
-          {IdArrayText(visibility.teams), visibility.all, visibility.public_too}};
+  return {
+      " where j.active = 1 and p.archived = 0 and " + std::string(VisibilityCondition(transaction)),
+      {IdArrayText(visibility.teams), visibility.all, visibility.public_too}};
 }
 
 std::string Member(const Transaction& transaction, std::string_view name) {
@@ -88,9 +88,11 @@ std::vector<JobView> ReadJobs(Transaction& transaction, const Selection& selecti
       " left join builds f on f.id = j.latest_completed_build_id"
       " left join builds n on n.id = j.next_build_id"
       " left join builds x on x.id = j.transition_build_id" +
-      selection.where + " order by t.name, p.ordering, p.secondary_ordering, p.id, j.ordering, j.id";
+      selection.where +
+      " order by t.name, p.ordering, p.secondary_ordering, p.id, j.ordering, j.id";
   std::vector<JobView> jobs;
-  for (const Row& row : transaction.QueryList(sql, selection.params)) jobs.push_back(ReadJob(row));
+  for (const Row& row : transaction.QueryList(sql, selection.params))
+    jobs.push_back(ReadJob(row));
   return jobs;
 }
 
@@ -108,8 +110,7 @@ void ReadInputs(Transaction& transaction, const Selection& selection, const ById
     auto& inputs = job->second->inputs;
     if (inputs.empty() || inputs.back().name != row.Text(1) ||
         inputs.back().resource != row.Text(2)) {
-      inputs.push_back(
-          {.name = row.Text(1), .resource = row.Text(2), .trigger = row.Bool(3)});
+      inputs.push_back({.name = row.Text(1), .resource = row.Text(2), .trigger = row.Bool(3)});
     }
     if (!row.IsNull(4)) inputs.back().passed.push_back(row.Text(4));
   }
@@ -132,8 +133,8 @@ void ReadGroups(Transaction& transaction, const Selection& selection, std::vecto
   const std::string groups(
       transaction.Pick("p.config -> '$.groups'", "(p.config::json -> 'groups')::text"));
   std::unordered_map<std::int64_t, Json> by_pipeline;
-  const std::string sql = "select distinct p.id, " + groups + std::string(kFrom) +
-                          selection.where + " and " + groups + " is not null";
+  const std::string sql = "select distinct p.id, " + groups + std::string(kFrom) + selection.where +
+                          " and " + groups + " is not null";
   for (const Row& row : transaction.QueryList(sql, selection.params)) {
     if (auto json = ParseJson(row.Text(1)); json && json->IsArray()) {
       by_pipeline[row.Integer(0)] = std::move(*json);
@@ -159,7 +160,8 @@ std::vector<JobView> View(Transaction& transaction, const Selection& selection) 
   auto jobs = ReadJobs(transaction, selection);
   if (jobs.empty()) return jobs;
   ById by_id;
-  for (JobView& job : jobs) by_id[job.id.value] = &job;
+  for (JobView& job : jobs)
+    by_id[job.id.value] = &job;
   ReadInputs(transaction, selection, by_id);
   ReadOutputs(transaction, selection, by_id);
   ReadGroups(transaction, selection, jobs);

@@ -46,7 +46,8 @@ NewPipeline LayOut(const pipeline::Pipeline& pipeline, std::string name,
                                    .type = type.type,
                                    .config = ToText(pipeline::ResourceTypeToJson(type))});
   }
-  for (const pipeline::Job& job : pipeline.jobs) rows.jobs.push_back(LayOutJob(job));
+  for (const pipeline::Job& job : pipeline.jobs)
+    rows.jobs.push_back(LayOutJob(job));
   return rows;
 }
 

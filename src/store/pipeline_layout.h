@@ -7,8 +7,8 @@
 
 namespace pinion::store {
 
-/// A validated pipeline as SavePipeline takes it. `instance_vars` is JSON with sorted keys, "" for none.
-NewPipeline LayOut(const pipeline::Pipeline& pipeline, std::string name,
-                   std::string instance_vars);
+/// A validated pipeline as SavePipeline takes it. `instance_vars` is JSON with sorted keys, "" for
+/// none.
+NewPipeline LayOut(const pipeline::Pipeline& pipeline, std::string name, std::string instance_vars);
 
 }  // namespace pinion::store

@@ -13,10 +13,10 @@ std::string SelectText(const Transaction& transaction) {
       "select p.id, p.name, p.instance_vars, p.team_id, t.name, p.config_version, p.paused,"
       " p.paused_by, p.paused_at, p.public, p.archived, p.last_updated, p.parent_job_id,"
       " p.parent_build_id, ";
-  text += transaction.Pick(
-      "p.config -> '$.groups', p.config -> '$.display', p.config -> '$.user_data'",
-      "(p.config::json -> 'groups')::text, (p.config::json -> 'display')::text,"
-      " (p.config::json -> 'user_data')::text");
+  text +=
+      transaction.Pick("p.config -> '$.groups', p.config -> '$.display', p.config -> '$.user_data'",
+                       "(p.config::json -> 'groups')::text, (p.config::json -> 'display')::text,"
+                       " (p.config::json -> 'user_data')::text");
   text += " from pipelines p join teams t on t.id = p.team_id";
   return text;
 }
@@ -46,7 +46,8 @@ PipelineRow ReadPipeline(const Row& row) {
 std::vector<PipelineRow> ReadPipelines(const Rows& rows) {
   std::vector<PipelineRow> pipelines;
   pipelines.reserve(rows.size());
-  for (const Row& row : rows) pipelines.push_back(ReadPipeline(row));
+  for (const Row& row : rows)
+    pipelines.push_back(ReadPipeline(row));
   return pipelines;
 }
 
@@ -66,8 +67,7 @@ std::optional<PipelineRow> FindPipeline(Transaction& transaction, std::string_vi
 }
 
 std::optional<PipelineRow> FindPipelineById(Transaction& transaction, PipelineId pipeline) {
-  const auto row =
-      transaction.QueryOne(SelectText(transaction) + " where p.id = $1", {pipeline});
+  const auto row = transaction.QueryOne(SelectText(transaction) + " where p.id = $1", {pipeline});
   if (!row) return std::nullopt;
   return ReadPipeline(*row);
 }
@@ -82,16 +82,14 @@ std::vector<PipelineRow> ListPipelines(Transaction& transaction, const Visibilit
 
 std::vector<PipelineRow> ListTeamPipelines(Transaction& transaction, TeamId team,
                                            bool public_only) {
-  return ReadPipelines(transaction.Query(
-      SelectText(transaction) +
-          " where p.team_id = $1 and p.public >= $2"
-          " order by p.ordering, p.secondary_ordering, p.id",
-      {team, public_only}));
+  return ReadPipelines(transaction.Query(SelectText(transaction) +
+                                             " where p.team_id = $1 and p.public >= $2"
+                                             " order by p.ordering, p.secondary_ordering, p.id",
+                                         {team, public_only}));
 }
 
 std::string PipelineConfigText(Transaction& transaction, PipelineId pipeline) {
-  const auto row =
-      transaction.QueryOne("select config from pipelines where id = $1", {pipeline});
+  const auto row = transaction.QueryOne("select config from pipelines where id = $1", {pipeline});
   if (!row) throw Failure(ErrorKind::kNotFound, "the pipeline is gone");
   return row->Text(0);
 }
@@ -122,8 +120,7 @@ void ArchivePipeline(Transaction& transaction, const PipelineRow& pipeline) {
       " config = '{}', last_updated = $3 where id = $1",
       {pipeline.id, "automatic-pipeline-archiver", transaction.now()});
   transaction.Execute("update jobs set config = '{}' where pipeline_id = $1", {pipeline.id});
-  transaction.Execute("update resources set config = '{}' where pipeline_id = $1",
-                      {pipeline.id});
+  transaction.Execute("update resources set config = '{}' where pipeline_id = $1", {pipeline.id});
   transaction.Execute("update resource_types set config = '{}' where pipeline_id = $1",
                       {pipeline.id});
   Append(transaction, kinds::kPipelineArchived, pipeline);
@@ -131,8 +128,8 @@ void ArchivePipeline(Transaction& transaction, const PipelineRow& pipeline) {
 
 bool RenamePipelines(Transaction& transaction, TeamId team, std::string_view from,
                      std::string_view to) {
-  const Rows rows = transaction.Query(
-      "select id from pipelines where team_id = $1 and name = $2", {team, from});
+  const Rows rows =
+      transaction.Query("select id from pipelines where team_id = $1 and name = $2", {team, from});
   if (rows.empty()) return false;
   if (from == to) return true;
   if (transaction.QueryOne("select 1 from pipelines where team_id = $1 and name = $2",
@@ -156,9 +153,9 @@ void DestroyPipeline(Transaction& transaction, const PipelineRow& pipeline) {
 void OrderPipelines(Transaction& transaction, TeamId team, const std::vector<std::string>& names) {
   std::int64_t position = 1;
   for (const std::string& name : names) {
-    const auto changed = transaction.Execute(
-        "update pipelines set ordering = $3 where team_id = $1 and name = $2",
-        {team, name, position++});
+    const auto changed =
+        transaction.Execute("update pipelines set ordering = $3 where team_id = $1 and name = $2",
+                            {team, name, position++});
     if (changed == 0) {
       throw Failure(ErrorKind::kNotFound, "pipeline '" + name + "' not found");
     }

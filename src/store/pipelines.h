@@ -37,18 +37,18 @@ std::optional<PipelineRow> FindPipeline(Transaction& transaction, std::string_vi
 std::optional<PipelineRow> FindPipelineById(Transaction& transaction, PipelineId pipeline);
 /// In the teams' order of pipelines, archived ones included.
 std::vector<PipelineRow> ListPipelines(Transaction& transaction, const Visibility& visibility);
-std::vector<PipelineRow> ListTeamPipelines(Transaction& transaction, TeamId team,
-                                           bool public_only);
+std::vector<PipelineRow> ListTeamPipelines(Transaction& transaction, TeamId team, bool public_only);
 /// The configuration's normal form, JSON.
 std::string PipelineConfigText(Transaction& transaction, PipelineId pipeline);
 
-// --- Setting --------------------------------------------------------------------------------------
+// --- Setting
+// --------------------------------------------------------------------------------------
 
 struct NewResource {
   std::string name;
   std::string old_name;
   std::string type;
-  std::string config;                        ///< JSON
+  std::string config;                         ///< JSON
   std::optional<std::string> pinned_version;  ///< JSON with sorted keys
 };
 struct NewResourceType {
@@ -97,9 +97,9 @@ struct SavedPipeline {
   PipelineId id;
   bool created = false;
 };
-/// Stores the configuration with jobs, resources and types: those that stay keep their ids, those of an
-/// old_name take the new one, those that are gone become inactive and keep their history. Appends
-/// `pipeline.configured`. kConflict when the stored version is another than expected.
+/// Stores the configuration with jobs, resources and types: those that stay keep their ids, those
+/// of an old_name take the new one, those that are gone become inactive and keep their history.
+/// Appends `pipeline.configured`. kConflict when the stored version is another than expected.
 SavedPipeline SavePipeline(Transaction& transaction, TeamId team, const NewPipeline& pipeline,
                            const SavePipelineOptions& options);
 

@@ -7,8 +7,8 @@
 #include "store/change_kinds.h"
 #include "store/pipelines.h"
 
-/// set-pipeline. Rows go to the database as one JSON array per table, so that the number of statements
-/// does not grow with the pipeline.
+/// set-pipeline. Rows go to the database as one JSON array per table, so that the number of
+/// statements does not grow with the pipeline.
 namespace pinion::store {
 
 namespace {
@@ -33,12 +33,16 @@ std::string RowsOf(const Transaction& transaction, int integers, int texts) {
   return "(select " + columns + " from " + std::string(source) + ") as incoming";
 }
 
-Json Nullable(const std::optional<std::string>& text) { return text ? Json(*text) : Json(); }
-Json Number(std::int64_t value) { return Json(static_cast<long long>(value)); }
+Json Nullable(const std::optional<std::string>& text) {
+  return text ? Json(*text) : Json();
+}
+Json Number(std::int64_t value) {
+  return Json(static_cast<long long>(value));
+}
 
-/// Gives rows of `old_name` their new name. Where a renamed one's new name is taken by a row that is no
-/// longer in use, that row goes. Names may move in a chain or swap: everything passes through names
-/// that no configuration can have.
+/// Gives rows of `old_name` their new name. Where a renamed one's new name is taken by a row that
+/// is no longer in use, that row goes. Names may move in a chain or swap: everything passes through
+/// names that no configuration can have.
 template <class Item>
 void Rename(Transaction& transaction, const std::string& table, PipelineId pipeline,
             const std::vector<Item>& items) {
@@ -46,9 +50,9 @@ void Rename(Transaction& transaction, const std::string& table, PipelineId pipel
   std::vector<std::pair<std::int64_t, std::string>> moves;
   for (const Item& item : items) {
     if (item.old_name.empty() || item.old_name == item.name) continue;
-    const auto row = transaction.QueryOne(
-        "select id from " + table + " where pipeline_id = $1 and name = $2",
-        {pipeline, item.old_name});
+    const auto row =
+        transaction.QueryOne("select id from " + table + " where pipeline_id = $1 and name = $2",
+                             {pipeline, item.old_name});
     // Sent again after the renaming, the old name is gone and there is nothing to do.
     if (!row) continue;
     moves.emplace_back(row->Integer(0), item.name);
@@ -67,9 +71,9 @@ void Rename(Transaction& transaction, const std::string& table, PipelineId pipel
 
 Ids ReadIds(Transaction& transaction, const std::string& table, PipelineId pipeline) {
   Ids ids;
-  for (const Row& row : transaction.Query(
-           "select name, id from " + table + " where pipeline_id = $1 and active = 1",
-           {pipeline})) {
+  for (const Row& row :
+       transaction.Query("select name, id from " + table + " where pipeline_id = $1 and active = 1",
+                         {pipeline})) {
     ids[row.Text(0)] = row.Integer(1);
   }
   return ids;
@@ -79,18 +83,21 @@ Ids ReadIds(Transaction& transaction, const std::string& table, PipelineId pipel
 void Deactivate(Transaction& transaction, const std::string& table, PipelineId pipeline,
                 const Json& rows) {
   transaction.Execute(
-      "update " + table + " set active = 0 where pipeline_id = $2 and active = 1 and name not in (" +
+      "update " + table +
+          " set active = 0 where pipeline_id = $2 and active = 1 and name not in (" +
           "select c1 from " + RowsOf(transaction, 1, 1) + ")",
       {ToText(rows), pipeline});
 }
 
-/// A resource or type whose type or source changed has no versions until it is checked as the new one.
+/// A resource or type whose type or source changed has no versions until it is checked as the new
+/// one.
 std::string ScopeUnlessChanged(const Transaction& transaction, const std::string& table) {
   const std::string source =
       transaction.dialect() == Dialect::kSqlite
           ? table + ".config -> '$.source' is not excluded.config -> '$.source'"
-          : "(" + table + ".config::json -> 'source')::text is distinct from"
-            " (excluded.config::json -> 'source')::text";
+          : "(" + table +
+                ".config::json -> 'source')::text is distinct from"
+                " (excluded.config::json -> 'source')::text";
   return "case when " + table + ".type <> excluded.type or " + source + " then null else " + table +
          ".scope_id end";
 }
@@ -107,10 +114,12 @@ void SaveResources(Transaction& transaction, PipelineId pipeline,
   transaction.Execute(
       "insert into resources"
       " (pipeline_id, name, type, config, active, pinned_version, pinned_by_config, ordering)"
-      " select cast($2 as bigint), c1, c2, c3, 1, c4, case when c4 is null then 0 else 1 end, c0 from " +
+      " select cast($2 as bigint), c1, c2, c3, 1, c4, case when c4 is null then 0 else 1 end, c0 "
+      "from " +
           RowsOf(transaction, 1, 4) +
           " where true on conflict (pipeline_id, name) do update set type = excluded.type,"
-          " scope_id = " + ScopeUnlessChanged(transaction, "resources") +
+          " scope_id = " +
+          ScopeUnlessChanged(transaction, "resources") +
           ", config = excluded.config, active = 1, ordering = excluded.ordering,"
           // A pin of the configuration replaces one of the API and goes with the configuration.
           " pinned_version = case when excluded.pinned_by_config = 1 then excluded.pinned_version"
@@ -130,9 +139,11 @@ void SaveResourceTypes(Transaction& transaction, PipelineId pipeline,
   const Json json(std::move(rows));
   transaction.Execute(
       "insert into resource_types (pipeline_id, name, type, config, active, ordering)"
-      " select cast($2 as bigint), c1, c2, c3, 1, c0 from " + RowsOf(transaction, 1, 3) +
+      " select cast($2 as bigint), c1, c2, c3, 1, c0 from " +
+          RowsOf(transaction, 1, 3) +
           " where true on conflict (pipeline_id, name) do update set type = excluded.type,"
-          " scope_id = " + ScopeUnlessChanged(transaction, "resource_types") +
+          " scope_id = " +
+          ScopeUnlessChanged(transaction, "resource_types") +
           ", config = excluded.config, active = 1, ordering = excluded.ordering",
       {ToText(json), pipeline});
   Deactivate(transaction, "resource_types", pipeline, json);
@@ -147,7 +158,8 @@ void SaveJobs(Transaction& transaction, PipelineId pipeline, const std::vector<N
   const Json json(std::move(rows));
   transaction.Execute(
       "insert into jobs (pipeline_id, name, config, active, ordering)"
-      " select cast($2 as bigint), c1, c2, 1, c0 from " + RowsOf(transaction, 1, 2) +
+      " select cast($2 as bigint), c1, c2, 1, c0 from " +
+          RowsOf(transaction, 1, 2) +
           " where true on conflict (pipeline_id, name) do update set config = excluded.config,"
           " active = 1, ordering = excluded.ordering",
       {ToText(json), pipeline});
@@ -190,14 +202,15 @@ void SaveJobEdges(Transaction& transaction, PipelineId pipeline, const std::vect
       };
       const auto passed = PassedIds(input, job_ids);
       if (passed.empty()) add(Json());
-      for (const std::int64_t job_id : passed) add(Number(job_id));
+      for (const std::int64_t job_id : passed)
+        add(Number(job_id));
     }
     for (const NewJobOutput& output : job.outputs) {
       outputs.push_back(JsonArray{id, Number(IdOf(resource_ids, output.resource, "resource")),
                                   Json(output.name)});
     }
-    for (const std::string& group : std::set<std::string>(job.serial_groups.begin(),
-                                                          job.serial_groups.end())) {
+    for (const std::string& group :
+         std::set<std::string>(job.serial_groups.begin(), job.serial_groups.end())) {
       groups.push_back(JsonArray{id, Json(group)});
     }
   }
@@ -208,11 +221,13 @@ void SaveJobEdges(Transaction& transaction, PipelineId pipeline, const std::vect
   }
   transaction.Execute(
       "insert into job_inputs (job_id, resource_id, passed_job_id, \"trigger\", name, version)"
-      " select c0, c1, c2, c3, c4, c5 from " + RowsOf(transaction, 4, 2),
+      " select c0, c1, c2, c3, c4, c5 from " +
+          RowsOf(transaction, 4, 2),
       {ToText(Json(std::move(inputs)))});
-  transaction.Execute("insert into job_outputs (job_id, resource_id, name) select c0, c1, c2 from " +
-                          RowsOf(transaction, 2, 1),
-                      {ToText(Json(std::move(outputs)))});
+  transaction.Execute(
+      "insert into job_outputs (job_id, resource_id, name) select c0, c1, c2 from " +
+          RowsOf(transaction, 2, 1),
+      {ToText(Json(std::move(outputs)))});
   transaction.Execute("insert into job_serial_groups (job_id, serial_group) select c0, c1 from " +
                           RowsOf(transaction, 1, 1),
                       {ToText(Json(std::move(groups)))});
@@ -232,9 +247,8 @@ SavedPipeline InsertPipelineRow(Transaction& transaction, TeamId team, const New
       " ordering, secondary_ordering, last_updated, parent_job_id, parent_build_id)"
       " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning id",
       {team, pipeline.name, pipeline.instance_vars, pipeline.config, last->Integer(3) + 1,
-       options.initially_paused,
-       ordering, last->Integer(1) + 1, transaction.now(), JobId{options.parent_job},
-       BuildId{options.parent_build}});
+       options.initially_paused, ordering, last->Integer(1) + 1, transaction.now(),
+       JobId{options.parent_job}, BuildId{options.parent_build}});
   return {.id = row.value().IdAt<PipelineId>(0), .created = true};
 }
 

@@ -27,17 +27,18 @@ ResidentState ParseResidentState(std::string_view text) {
 }
 
 int ReportResidents(Transaction& transaction, std::string_view table, std::string_view worker,
-                    const std::vector<std::string>& handles, std::int64_t asked_at) {
+                    const std::vector<std::string>& handles, std::int64_t asked_at,
+                    const std::vector<std::string>& ignored) {
   // The worker may have been forgotten meanwhile: rows would refer to nothing.
   if (!transaction.QueryOne("select 1 from workers where name = $1", {worker})) return 0;
   const std::unordered_set<std::string> present(handles.begin(), handles.end());
-  std::unordered_set<std::string> known;
+  std::unordered_set<std::string> known(ignored.begin(), ignored.end());
   for (const Row& row :
        transaction.Query(Sql("select handle, state, created_at, missing_since from ", table,
                              " where worker_name = $1"),
                          {worker})) {
     const std::string& handle = row.Text(0);
-    known.insert(handle);
+    if (!known.insert(handle).second) continue;
     const ResidentState state = ParseResidentState(row.Text(1));
     if (present.contains(handle)) {
       if (row.IsNull(3)) continue;

@@ -11,9 +11,10 @@
 namespace pinion::store {
 
 ResidentState ParseResidentState(std::string_view text);
-/// As ReportContainers; unknown handles get rows with these values for further not-null columns.
+/// As ReportContainers.
 int ReportResidents(Transaction& transaction, std::string_view table, std::string_view worker,
-                    const std::vector<std::string>& handles, std::int64_t asked_at);
+                    const std::vector<std::string>& handles, std::int64_t asked_at,
+                    const std::vector<std::string>& ignored);
 int DeleteMissing(Transaction& transaction, std::string_view table, std::int64_t seconds);
 std::vector<Doomed> ListDoomed(Transaction& transaction, std::string_view table,
                                std::string_view condition, int limit);

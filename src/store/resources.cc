@@ -9,11 +9,13 @@ constexpr std::string_view kResourceColumns =
     "s.last_check_end, s.last_check_succeeded, s.last_check_error, s.last_check_build_id";
 constexpr std::size_t kResourceColumnCount = 20;
 constexpr std::string_view kResourceTables =
-    " from resources r join pipelines p on p.id = r.pipeline_id join teams t on t.id = p.team_id left "
+    " from resources r join pipelines p on p.id = r.pipeline_id join teams t on t.id = p.team_id "
+    "left "
     "join scopes s on s.id = r.scope_id";
 
 std::string ResourceSelect(std::string_view more = "") {
-  return "select " + std::string(kResourceColumns) + std::string(more) + std::string(kResourceTables);
+  return "select " + std::string(kResourceColumns) + std::string(more) +
+         std::string(kResourceTables);
 }
 
 ResourceRow ReadResource(const Row& row) {
@@ -46,8 +48,28 @@ constexpr std::string_view kTypeSelect =
     "pipelines p on p.id = r.pipeline_id";
 
 ResourceTypeRow ReadType(const Row& row) {
-  return {row.As<ResourceTypeTag>(0), row.Text(1),           row.Text(2),         row.Text(3),
-          row.As<ScopeTag>(4),        row.As<PipelineTag>(5), row.As<TeamTag>(6)};
+  return {
+      row.As<ResourceTypeTag>(0), row.Text(1),       row.Text(2), row.Text(3), row.As<ScopeTag>(4),
+      row.As<PipelineTag>(5),     row.As<TeamTag>(6)};
+}
+
+std::string Exists(std::string_view what) {
+  return ", case when exists (" + std::string(what) + ") then 1 else 0 end";
+}
+
+std::string CheckableSelect() {
+  const std::string gets =
+      "select 1 from job_inputs i join jobs j on j.id = i.job_id where i.resource_id = r.id and "
+      "i.passed_job_id is null and j.active = 1";
+  return ResourceSelect(Exists(gets) + Exists(gets + " and i.\"trigger\" = 1") +
+                        Exists("select 1 from versions v where v.scope_id = r.scope_id") +
+                        ", s.next_check") +
+         " where r.active = 1 and p.paused = 0 and p.archived = 0";
+}
+
+CheckableRow ReadCheckable(const Row& row) {
+  return {ReadResource(row), row.Bool(kResourceColumnCount), row.Bool(kResourceColumnCount + 1),
+          row.Bool(kResourceColumnCount + 2), row.OptionalInteger(kResourceColumnCount + 3)};
 }
 
 }  // namespace
@@ -69,9 +91,10 @@ std::optional<ResourceRow> FindResourceByName(Transaction& transaction, Pipeline
 
 std::vector<ResourceRow> ListResources(Transaction& transaction, PipelineId pipeline) {
   std::vector<ResourceRow> resources;
-  for (const Row& row : transaction.Query(
-           ResourceSelect() + " where r.pipeline_id = $1 and r.active = 1 order by r.ordering, r.id",
-           {pipeline})) {
+  for (const Row& row :
+       transaction.Query(ResourceSelect() +
+                             " where r.pipeline_id = $1 and r.active = 1 order by r.ordering, r.id",
+                         {pipeline})) {
     resources.push_back(ReadResource(row));
   }
   return resources;
@@ -94,10 +117,10 @@ std::optional<ResourceTypeRow> FindResourceTypeByName(Transaction& transaction, 
 
 std::vector<ResourceTypeRow> ListResourceTypes(Transaction& transaction, PipelineId pipeline) {
   std::vector<ResourceTypeRow> types;
-  for (const Row& row : transaction.Query(
-           std::string(kTypeSelect) +
-               " where r.pipeline_id = $1 and r.active = 1 order by r.ordering, r.id",
-           {pipeline})) {
+  for (const Row& row :
+       transaction.Query(std::string(kTypeSelect) +
+                             " where r.pipeline_id = $1 and r.active = 1 order by r.ordering, r.id",
+                         {pipeline})) {
     types.push_back(ReadType(row));
   }
   return types;
@@ -105,21 +128,17 @@ std::vector<ResourceTypeRow> ListResourceTypes(Transaction& transaction, Pipelin
 
 std::vector<CheckableRow> ListCheckable(Transaction& transaction, PipelineId pipeline) {
   std::vector<CheckableRow> checkable;
-  const std::string more =
-      ", case when exists (select 1 from job_inputs i join jobs j on j.id = i.job_id where "
-      "i.resource_id = r.id and i.passed_job_id is null and i.\"trigger\" = 1 and j.active = 1) then 1 "
-      "else 0 end, case when exists (select 1 from versions v where v.scope_id = r.scope_id) then 1 "
-      "else 0 end, s.next_check";
   for (const Row& row : transaction.Query(
-           ResourceSelect(more) +
-               " where r.pipeline_id = $1 and r.active = 1 and p.paused = 0 and p.archived = 0 order by "
-               "r.ordering, r.id",
-           {pipeline})) {
-    checkable.push_back({ReadResource(row), row.Bool(kResourceColumnCount),
-                         row.Bool(kResourceColumnCount + 1),
-                         row.OptionalInteger(kResourceColumnCount + 2)});
+           CheckableSelect() + " and r.pipeline_id = $1 order by r.ordering, r.id", {pipeline})) {
+    checkable.push_back(ReadCheckable(row));
   }
   return checkable;
+}
+
+std::optional<CheckableRow> FindCheckable(Transaction& transaction, ResourceId resource) {
+  const auto row = transaction.QueryOne(CheckableSelect() + " and r.id = $1", {resource});
+  if (!row) return std::nullopt;
+  return ReadCheckable(*row);
 }
 
 std::vector<PipelineId> ListRunningPipelines(Transaction& transaction) {

@@ -8,8 +8,9 @@
 #include "base/ids.h"
 #include "store/database.h"
 
-/// Resources and resource types as rows. They are written by whoever saves pipelines (pipelines.h); scopes.h
-/// attaches them, versions.h pins them. Every function works inside the caller's transaction.
+/// Resources and resource types as rows. They are written by whoever saves pipelines (pipelines.h);
+/// scopes.h attaches them, versions.h pins them. Every function works inside the caller's
+/// transaction.
 namespace pinion::store {
 
 struct ResourceRow {
@@ -18,7 +19,7 @@ struct ResourceRow {
   std::string type;
   std::string config;  ///< JSON of the normal form
   bool active = true;
-  ScopeId scope;  ///< 0 until it was attached
+  ScopeId scope;                              ///< 0 until it was attached
   std::optional<std::string> pinned_version;  ///< JSON
   bool pinned_by_config = false;
   std::string pin_comment;
@@ -60,12 +61,14 @@ std::vector<ResourceTypeRow> ListResourceTypes(Transaction& transaction, Pipelin
 /// What decides whether a resource is checked by itself, and when.
 struct CheckableRow {
   ResourceRow resource;
-  bool has_trigger = false;   ///< a get without passed triggers a job
+  bool is_input = false;      ///< a get without passed takes it
+  bool has_trigger = false;   ///< and one of those triggers its job
   bool has_versions = false;  ///< its scope has at least one
   std::optional<std::int64_t> next_check;
 };
 /// Active resources of a pipeline that is neither paused nor archived; none of another.
 std::vector<CheckableRow> ListCheckable(Transaction& transaction, PipelineId pipeline);
+std::optional<CheckableRow> FindCheckable(Transaction& transaction, ResourceId resource);
 /// Pipelines that are neither paused nor archived.
 std::vector<PipelineId> ListRunningPipelines(Transaction& transaction);
 

@@ -50,7 +50,8 @@ ResourceView ReadResource(const Row& row) {
 
 std::vector<ResourceView> ReadResources(const Rows& rows) {
   std::vector<ResourceView> resources;
-  for (const Row& row : rows) resources.push_back(ReadResource(row));
+  for (const Row& row : rows)
+    resources.push_back(ReadResource(row));
   return resources;
 }
 
@@ -70,14 +71,13 @@ std::vector<SharedName> ReadShared(Transaction& transaction, const std::string& 
 }  // namespace
 
 std::vector<ResourceView> ViewResources(Transaction& transaction, PipelineId pipeline) {
-  return ReadResources(transaction.Query(
-      SelectText(transaction) +
-          " where r.active = 1 and r.pipeline_id = $1 order by r.ordering, r.id",
-      {pipeline}));
+  return ReadResources(
+      transaction.Query(SelectText(transaction) +
+                            " where r.active = 1 and r.pipeline_id = $1 order by r.ordering, r.id",
+                        {pipeline}));
 }
 
-std::vector<ResourceView> ViewAllResources(Transaction& transaction,
-                                           const Visibility& visibility) {
+std::vector<ResourceView> ViewAllResources(Transaction& transaction, const Visibility& visibility) {
   std::string sql = SelectText(transaction) + " where r.active = 1 and p.archived = 0 and ";
   sql += VisibilityCondition(transaction);
   sql += " order by t.name, p.ordering, p.secondary_ordering, p.id, r.ordering, r.id";

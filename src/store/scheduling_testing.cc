@@ -13,9 +13,10 @@ TeamId AddTeam(Transaction& transaction, const std::string& name) {
 PipelineId AddPipeline(Transaction& transaction, TeamId team, const std::string& name,
                        const std::string& config) {
   return transaction
-      .QueryOne("insert into pipelines (team_id, name, config, config_version, paused, last_updated) "
-                "values ($1, $2, $3, 1, 0, $4) returning id",
-                {team, name, config, transaction.now()})
+      .QueryOne(
+          "insert into pipelines (team_id, name, config, config_version, paused, last_updated) "
+          "values ($1, $2, $3, 1, 0, $4) returning id",
+          {team, name, config, transaction.now()})
       ->As<PipelineTag>(0);
 }
 
@@ -34,7 +35,8 @@ void AddInput(Transaction& transaction, JobId job, const TestInput& input) {
   if (passed.empty()) passed.push_back({});
   for (const JobId one : passed) {
     transaction.Execute(
-        "insert into job_inputs (job_id, name, resource_id, passed_job_id, \"trigger\", version) values "
+        "insert into job_inputs (job_id, name, resource_id, passed_job_id, \"trigger\", version) "
+        "values "
         "($1, $2, $3, $4, $5, $6)",
         {job, input.name, input.resource, one, input.trigger, version});
   }
@@ -44,9 +46,10 @@ ResourceId AddResource(Transaction& transaction, PipelineId pipeline, const std:
                        ScopeId scope) {
   const ResourceId id =
       transaction
-          .QueryOne("insert into resources (pipeline_id, name, type, config) values ($1, $2, 'mock', "
-                    "$3) returning id",
-                    {pipeline, name, R"({"name":")" + name + R"(","type":"mock","source":{}})"})
+          .QueryOne(
+              "insert into resources (pipeline_id, name, type, config) values ($1, $2, 'mock', "
+              "$3) returning id",
+              {pipeline, name, R"({"name":")" + name + R"(","type":"mock","source":{}})"})
           ->As<ResourceTag>(0);
   if (!scope) {
     scope = FindOrCreateScope(transaction, "scope of " + std::to_string(id.value), "mock");

@@ -14,13 +14,15 @@ constexpr std::size_t kErrorBytes = 4096;
 Json Sorted(const Json& value) {
   if (value.IsObject()) {
     JsonObject object;
-    for (const auto& [name, member] : value.AsObject()) object.Set(name, Sorted(member));
+    for (const auto& [name, member] : value.AsObject())
+      object.Set(name, Sorted(member));
     object.SortByName();
     return object;
   }
   if (value.IsArray()) {
     JsonArray array;
-    for (const Json& item : value.AsArray()) array.push_back(Sorted(item));
+    for (const Json& item : value.AsArray())
+      array.push_back(Sorted(item));
     return array;
   }
   return value;
@@ -29,10 +31,11 @@ Json Sorted(const Json& value) {
 // Whether somebody should be told: a build that waits for the check of one of its inputs.
 bool IsAwaited(Transaction& transaction, ScopeId scope) {
   return transaction
-      .QueryOne("select 1 from resources r join job_inputs i on i.resource_id = r.id join builds b on "
-                "b.job_id = i.job_id where r.scope_id = $1 and b.status = 'pending' and "
-                "b.needs_check = 1 limit 1",
-                {scope})
+      .QueryOne(
+          "select 1 from resources r join job_inputs i on i.resource_id = r.id join builds b on "
+          "b.job_id = i.job_id where r.scope_id = $1 and b.status = 'pending' and "
+          "b.needs_check = 1 limit 1",
+          {scope})
       .has_value();
 }
 
@@ -53,9 +56,10 @@ ScopeId FindOrCreateScope(Transaction& transaction, std::string_view key, std::s
   }
   // The update makes a row that another transaction inserted meanwhile come back as well.
   return transaction
-      .QueryOne("insert into scopes (key, type) values ($1, $2) on conflict (key) do update set type = "
-                "excluded.type returning id",
-                {key, type})
+      .QueryOne(
+          "insert into scopes (key, type) values ($1, $2) on conflict (key) do update set type = "
+          "excluded.type returning id",
+          {key, type})
       ->As<ScopeTag>(0);
 }
 
@@ -80,12 +84,13 @@ std::optional<ScopeRow> FindScope(Transaction& transaction, ScopeId scope) {
 
 bool AttachResource(Transaction& transaction, ResourceId resource, ScopeId scope) {
   const auto row = transaction.QueryOne(
-      "select p.team_id, r.scope_id from resources r join pipelines p on p.id = r.pipeline_id where "
+      "select p.team_id, r.scope_id from resources r join pipelines p on p.id = r.pipeline_id "
+      "where "
       "r.id = $1",
       {resource});
   if (!row || row->As<ScopeTag>(1) == scope) return false;
-  // A pin or a disabled version of the old history means nothing in the new one, but may again when the
-  // old source comes back: they stay.
+  // A pin or a disabled version of the old history means nothing in the new one, but may again when
+  // the old source comes back: they stay.
   transaction.Execute("update resources set scope_id = $2 where id = $1", {resource, scope});
   transaction.AppendChange(kinds::kResourceScoped, resource.value, row->As<TeamTag>(0));
   return true;
@@ -110,6 +115,26 @@ bool ClaimCheck(Transaction& transaction, ScopeId scope, std::int64_t lease, boo
              {scope, transaction.now(), transaction.now() + lease, even_if_early}) > 0;
 }
 
+void RenewClaims(Transaction& transaction, const std::vector<ScopeId>& scopes, std::int64_t lease) {
+  for (const ScopeId scope : scopes) {
+    transaction.Execute(
+        "update scopes set claimed_until = $2 where id = $1 and claimed_until is not null",
+        {scope, transaction.now() + lease});
+  }
+}
+
+void ReleaseClaim(Transaction& transaction, ScopeId scope) {
+  transaction.Execute("update scopes set claimed_until = null where id = $1", {scope});
+}
+
+void RequestCheck(Transaction& transaction, ResourceId resource) {
+  const auto row = transaction.QueryOne(
+      "select p.team_id from resources r join pipelines p on p.id = r.pipeline_id where r.id = $1",
+      {resource});
+  if (!row) throw Failure(ErrorKind::kNotFound, "no resource " + std::to_string(resource.value));
+  transaction.AppendChange(kinds::kResourceCheckRequested, resource.value, row->As<TeamTag>(0));
+}
+
 void SaveCheck(Transaction& transaction, ScopeId scope, const CheckEnd& end) {
   const auto before = FindScope(transaction, scope);
   if (!before) return;
@@ -118,7 +143,8 @@ void SaveCheck(Transaction& transaction, ScopeId scope, const CheckEnd& end) {
   const std::string error = end.error.substr(0, std::min(end.error.size(), kErrorBytes));
   transaction.Execute(
       "update scopes set last_check_end = $2, last_check_succeeded = $3, last_check_error = $4, "
-      "last_check_build_id = coalesce($5, last_check_build_id), next_check = $6, claimed_until = null "
+      "last_check_build_id = coalesce($5, last_check_build_id), next_check = $6, claimed_until = "
+      "null "
       "where id = $1",
       {scope, transaction.now(), end.succeeded, error, end.build, next});
   const bool turned = before->last_check_succeeded.value_or(true) != end.succeeded;
@@ -131,8 +157,10 @@ void SaveCheck(Transaction& transaction, ScopeId scope, const CheckEnd& end) {
 
 std::int64_t DeleteUnusedScopes(Transaction& transaction, std::int64_t before, int limit) {
   return transaction.Execute(
-      "delete from scopes where id in (select s.id from scopes s where coalesce(s.last_check_end, 0) < "
-      "$1 and not exists (select 1 from resources r where r.scope_id = s.id) and not exists (select 1 "
+      "delete from scopes where id in (select s.id from scopes s where coalesce(s.last_check_end, "
+      "0) < "
+      "$1 and not exists (select 1 from resources r where r.scope_id = s.id) and not exists "
+      "(select 1 "
       "from resource_types t where t.scope_id = s.id) limit $2)",
       {before, limit});
 }

@@ -9,8 +9,9 @@
 #include "base/json.h"
 #include "store/database.h"
 
-/// Scopes: one distinct (type, source), shared by every resource and resource type that has it. A scope
-/// is what is checked and what owns versions. Every function works inside the caller's transaction.
+/// Scopes: one distinct (type, source), shared by every resource and resource type that has it. A
+/// scope is what is checked and what owns versions. Every function works inside the caller's
+/// transaction.
 namespace pinion::store {
 
 /// One link of the chain from a resource to a base type of the workers: the resource's own type and
@@ -41,8 +42,8 @@ struct ScopeRow {
 ScopeId FindOrCreateScope(Transaction& transaction, std::string_view key, std::string_view type);
 std::optional<ScopeRow> FindScope(Transaction& transaction, ScopeId scope);
 
-/// Points the resource at the scope (`resource.scoped`); nothing happens if it is there already. Its
-/// versions are the scope's from then on.
+/// Points the resource at the scope (`resource.scoped`); nothing happens if it is there already.
+/// Its versions are the scope's from then on.
 bool AttachResource(Transaction& transaction, ResourceId resource, ScopeId scope);
 bool AttachResourceType(Transaction& transaction, ResourceTypeId type, ScopeId scope);
 
@@ -53,11 +54,20 @@ bool AttachResourceType(Transaction& transaction, ResourceTypeId type, ScopeId s
 /// `even_if_early` the interval does not matter, a running check still does.
 bool ClaimCheck(Transaction& transaction, ScopeId scope, std::int64_t lease, bool even_if_early);
 
+/// Prolongs the caller's claims, while their checks run.
+void RenewClaims(Transaction& transaction, const std::vector<ScopeId>& scopes, std::int64_t lease);
+/// Gives a claim up without a check: another may have it at once.
+void ReleaseClaim(Transaction& transaction, ScopeId scope);
+
+/// Asks whichever process checks to check the resource soon (`resource.check_requested`).
+/// kNotFound.
+void RequestCheck(Transaction& transaction, ResourceId resource);
+
 /// The end of a check. Versions are saved apart, in the same transaction.
 struct CheckEnd {
   bool succeeded = false;
-  std::string error;      ///< why not; at most 4096 bytes are kept
-  BuildId build;          ///< if it was one
+  std::string error;  ///< why not; at most 4096 bytes are kept
+  BuildId build;      ///< if it was one
   /// When it is due again, seconds from now; nothing: not by itself.
   std::optional<std::int64_t> next_in;
 };

@@ -7,10 +7,8 @@ namespace pinion::store {
 namespace {
 
 TeamRow ReadTeam(const Row& row) {
-  return {.id = row.IdAt<TeamId>(0),
-          .name = row.Text(1),
-          .admin = row.Bool(2),
-          .auth = row.Text(3)};
+  return {
+      .id = row.IdAt<TeamId>(0), .name = row.Text(1), .admin = row.Bool(2), .auth = row.Text(3)};
 }
 
 void RefuseTaken(Transaction& transaction, std::string_view name) {
@@ -60,8 +58,8 @@ void RenameTeam(Transaction& transaction, TeamId team, std::string_view name) {
 }
 
 void DestroyTeam(Transaction& transaction, TeamId team) {
-  const auto others = transaction.QueryOne(
-      "select count(*) from teams where admin = 1 and id <> $1", {team});
+  const auto others =
+      transaction.QueryOne("select count(*) from teams where admin = 1 and id <> $1", {team});
   if (others->Integer(0) == 0) {
     throw Failure(ErrorKind::kConflict, "the last admin team cannot be destroyed");
   }

@@ -10,10 +10,12 @@
 namespace pinion::store {
 namespace {
 
-constexpr std::string_view kVersionColumns = "v.id, v.scope_id, v.version, v.metadata, v.check_order";
+constexpr std::string_view kVersionColumns =
+    "v.id, v.scope_id, v.version, v.metadata, v.check_order";
 
 VersionRow ReadVersion(const Row& row, bool enabled) {
-  return {row.As<VersionTag>(0), row.As<ScopeTag>(1), row.Text(2), row.Text(3), row.Integer(4), enabled};
+  return {row.As<VersionTag>(0), row.As<ScopeTag>(1), row.Text(2),
+          row.Text(3),           row.Integer(4),      enabled};
 }
 
 struct Known {
@@ -23,11 +25,13 @@ struct Known {
 
 Known Upsert(Transaction& transaction, ScopeId scope, const std::string& text) {
   if (const auto row = transaction.QueryOne(
-          "select id, check_order from versions where scope_id = $1 and version = $2", {scope, text})) {
+          "select id, check_order from versions where scope_id = $1 and version = $2",
+          {scope, text})) {
     return {row->As<VersionTag>(0), row->Integer(1) == 0};
   }
   const auto row = transaction.QueryOne(
-      "insert into versions (scope_id, version, check_order) values ($1, $2, 0) on conflict (scope_id, "
+      "insert into versions (scope_id, version, check_order) values ($1, $2, 0) on conflict "
+      "(scope_id, "
       "version) do update set version = excluded.version returning id, check_order",
       {scope, text});
   return {row->As<VersionTag>(0), row->Integer(1) == 0};
@@ -71,13 +75,17 @@ Pin PinOf(Transaction& transaction, ResourceId resource) {
 
 }  // namespace
 
-std::string VersionText(const protocol::Version& version) { return ToText(ToJson(version)); }
+std::string VersionText(const protocol::Version& version) {
+  return ToText(ToJson(version));
+}
 
 protocol::Version ParseVersion(std::string_view text) {
   return ValueOrThrow(FromText<protocol::Version>(text));
 }
 
-std::string MetadataText(const protocol::Metadata& metadata) { return ToText(ToJson(metadata)); }
+std::string MetadataText(const protocol::Metadata& metadata) {
+  return ToText(ToJson(metadata));
+}
 
 bool HasMembers(const protocol::Version& version, const protocol::Version& part) {
   return std::ranges::all_of(part, [&](const auto& member) {
@@ -99,7 +107,8 @@ int SaveVersions(Transaction& transaction, ScopeId scope,
     listed.push_back(known.id);
   }
   if (fresh == 0) return 0;
-  // Known versions move too: a check from an older version lists what lies between in its true order.
+  // Known versions move too: a check from an older version lists what lies between in its true
+  // order.
   std::int64_t order = TakeOrders(transaction, scope, static_cast<std::int64_t>(listed.size()));
   for (const VersionId id : listed) {
     transaction.Execute("update versions set check_order = $2 where id = $1", {id, order++});
@@ -140,7 +149,8 @@ VersionId SavePut(Transaction& transaction, BuildId build, std::string_view outp
 bool SaveMetadata(Transaction& transaction, ResourceId resource, const protocol::Version& version,
                   const protocol::Metadata& metadata) {
   return transaction.Execute(
-             "update versions set metadata = $3 where scope_id = (select scope_id from resources where "
+             "update versions set metadata = $3 where scope_id = (select scope_id from resources "
+             "where "
              "id = $1) and version = $2",
              {resource, VersionText(version), MetadataText(metadata)}) > 0;
 }
@@ -159,10 +169,10 @@ std::optional<VersionRow> FindVersion(Transaction& transaction, ResourceId resou
 
 std::optional<VersionRow> FindVersionIn(Transaction& transaction, ScopeId scope,
                                         const protocol::Version& version) {
-  const auto row = transaction.QueryOne(
-      "select " + std::string(kVersionColumns) +
-          " from versions v where v.scope_id = $1 and v.version = $2",
-      {scope, VersionText(version)});
+  const auto row =
+      transaction.QueryOne("select " + std::string(kVersionColumns) +
+                               " from versions v where v.scope_id = $1 and v.version = $2",
+                           {scope, VersionText(version)});
   if (!row) return std::nullopt;
   return ReadVersion(*row, true);
 }
@@ -179,10 +189,10 @@ std::optional<VersionRow> LatestVersion(Transaction& transaction, ScopeId scope)
 std::optional<VersionId> FindPinned(Transaction& transaction, ResourceId resource,
                                     const protocol::Version& part) {
   // Nearly every pin is a whole version: that is one look-up in an index.
-  if (const auto row = transaction.QueryOne(
-          "select v.id from versions v join resources r on r.scope_id = v.scope_id where r.id = $1 and "
-          "v.version = $2",
-          {resource, VersionText(part)})) {
+  if (const auto row = transaction.QueryOne("select v.id from versions v join resources r on "
+                                            "r.scope_id = v.scope_id where r.id = $1 and "
+                                            "v.version = $2",
+                                            {resource, VersionText(part)})) {
     return row->As<VersionTag>(0);
   }
   std::int64_t below = INT64_MAX;
@@ -216,11 +226,13 @@ VersionList ListVersions(Transaction& transaction, ResourceId resource, const Ve
     order = row->check_order;
     id = bound + (upward ? -1 : 1);
   }
-  const std::string rest = upward ? "(v.check_order > $2 or (v.check_order = $2 and v.id > $3)) order by "
-                                    "v.check_order, v.id limit $4"
-                                  : "(v.check_order < $2 or (v.check_order = $2 and v.id < $3)) order by "
-                                    "v.check_order desc, v.id desc limit $4";
-  // With a filter, pages are read until enough match; one row more tells whether there is another page.
+  const std::string rest =
+      upward ? "(v.check_order > $2 or (v.check_order = $2 and v.id > $3)) order by "
+               "v.check_order, v.id limit $4"
+             : "(v.check_order < $2 or (v.check_order = $2 and v.id < $3)) order by "
+               "v.check_order desc, v.id desc limit $4";
+  // With a filter, pages are read until enough match; one row more tells whether there is another
+  // page.
   const auto read = static_cast<std::int64_t>(page.filter.empty() ? limit + 1 : 1000);
   while (list.versions.size() <= limit) {
     const Rows rows = transaction.Query(select + rest, {resource, order, id, read});
@@ -242,12 +254,14 @@ VersionList ListVersions(Transaction& transaction, ResourceId resource, const Ve
   if (upward) std::ranges::reverse(list.versions);
   if (list.versions.empty()) return list;
   const auto neighbour = [&](const VersionRow& row, bool newer) {
-    const auto found = transaction.QueryOne(
-        newer ? "select id from versions where scope_id = $1 and (check_order > $2 or (check_order = $2 "
-                "and id > $3)) order by check_order, id limit 1"
-              : "select id from versions where scope_id = $1 and (check_order < $2 or (check_order = $2 "
-                "and id < $3)) order by check_order desc, id desc limit 1",
-        {row.scope, row.check_order, row.id});
+    const auto found =
+        transaction.QueryOne(newer ? "select id from versions where scope_id = $1 and (check_order "
+                                     "> $2 or (check_order = $2 "
+                                     "and id > $3)) order by check_order, id limit 1"
+                                   : "select id from versions where scope_id = $1 and (check_order "
+                                     "< $2 or (check_order = $2 "
+                                     "and id < $3)) order by check_order desc, id desc limit 1",
+                             {row.scope, row.check_order, row.id});
     return found ? found->Integer(0) : 0;
   };
   list.newer = upward ? more : neighbour(list.versions.front(), true);
@@ -259,20 +273,22 @@ bool SetVersionEnabled(Transaction& transaction, ResourceId resource, VersionId 
                        bool enabled) {
   const Pin pin = PinOf(transaction, resource);
   if (!FindVersion(transaction, resource, version)) {
-    throw Failure(ErrorKind::kNotFound, "the resource has no version " + std::to_string(version.value));
+    throw Failure(ErrorKind::kNotFound,
+                  "the resource has no version " + std::to_string(version.value));
   }
   const auto changed =
       enabled ? transaction.Execute(
                     "delete from disabled_versions where resource_id = $1 and version_id = $2",
                     {resource, version})
-              : transaction.Execute("insert into disabled_versions (resource_id, version_id) values "
-                                    "($1, $2) on conflict do nothing",
-                                    {resource, version});
+              : transaction.Execute(
+                    "insert into disabled_versions (resource_id, version_id) values "
+                    "($1, $2) on conflict do nothing",
+                    {resource, version});
   if (changed == 0) return false;
   JsonObject data;
   data.Set("version", version.value);
-  transaction.AppendChange(enabled ? kinds::kVersionEnabled : kinds::kVersionDisabled, resource.value,
-                           pin.team, std::move(data));
+  transaction.AppendChange(enabled ? kinds::kVersionEnabled : kinds::kVersionDisabled,
+                           resource.value, pin.team, std::move(data));
   return true;
 }
 
@@ -281,10 +297,12 @@ void PinVersion(Transaction& transaction, ResourceId resource, VersionId version
   if (pin.by_config) ThrowPinnedByConfig();
   const auto row = FindVersion(transaction, resource, version);
   if (!row) {
-    throw Failure(ErrorKind::kNotFound, "the resource has no version " + std::to_string(version.value));
+    throw Failure(ErrorKind::kNotFound,
+                  "the resource has no version " + std::to_string(version.value));
   }
   transaction.Execute(
-      "update resources set pinned_version = $2, pinned_by_config = 0, pin_comment = '' where id = $1",
+      "update resources set pinned_version = $2, pinned_by_config = 0, pin_comment = '' where id = "
+      "$1",
       {resource, row->version});
   JsonObject data;
   data.Set("version", version.value);
@@ -310,12 +328,14 @@ void SetPinComment(Transaction& transaction, ResourceId resource, std::string_vi
 void SetConfigPin(Transaction& transaction, ResourceId resource,
                   const std::optional<protocol::Version>& version) {
   if (version) {
-    transaction.Execute("update resources set pinned_version = $2, pinned_by_config = 1 where id = $1",
-                        {resource, VersionText(*version)});
+    transaction.Execute(
+        "update resources set pinned_version = $2, pinned_by_config = 1 where id = $1",
+        {resource, VersionText(*version)});
     return;
   }
   transaction.Execute(
-      "update resources set pinned_version = null, pinned_by_config = 0, pin_comment = null where id = "
+      "update resources set pinned_version = null, pinned_by_config = 0, pin_comment = null where "
+      "id = "
       "$1 and pinned_by_config = 1",
       {resource});
 }
@@ -323,8 +343,7 @@ void SetConfigPin(Transaction& transaction, ResourceId resource,
 std::int64_t ClearVersions(Transaction& transaction, ResourceId resource) {
   const Pin pin = PinOf(transaction, resource);
   if (!pin.scope) return 0;
-  const auto deleted =
-      transaction.Execute("delete from versions where scope_id = $1", {pin.scope});
+  const auto deleted = transaction.Execute("delete from versions where scope_id = $1", {pin.scope});
   transaction.AppendChange(kinds::kResourceCleared, resource.value, pin.team);
   return deleted;
 }

@@ -9,9 +9,9 @@
 #include "protocol/task_config.h"
 #include "store/database.h"
 
-/// Versions of scopes, and what a resource makes of them: disabled, pinned. Every function works inside
-/// the caller's transaction. Failures: kNotFound names what is missing, kConflict a pin that the
-/// configuration holds, kInvalid a version without a member.
+/// Versions of scopes, and what a resource makes of them: disabled, pinned. Every function works
+/// inside the caller's transaction. Failures: kNotFound names what is missing, kConflict a pin that
+/// the configuration holds, kInvalid a version without a member.
 namespace pinion::store {
 
 /// The text of a version as the database keeps it: JSON, members by name.
@@ -21,9 +21,9 @@ std::string MetadataText(const protocol::Metadata& metadata);
 /// Whether every member of `part` is in the version with the same value: how pins are found.
 bool HasMembers(const protocol::Version& version, const protocol::Version& part);
 
-/// Saves what a check listed, oldest first. If at least one was new, all that were listed move to the
-/// end of the order, in the order listed; if all were known, nothing changes. `version.saved` when
-/// something did. Returns how many were new.
+/// Saves what a check listed, oldest first. If at least one was new, all that were listed move to
+/// the end of the order, in the order listed; if all were known, nothing changes. `version.saved`
+/// when something did. Returns how many were new.
 int SaveVersions(Transaction& transaction, ScopeId scope,
                  const std::vector<protocol::Version>& versions);
 
@@ -59,8 +59,8 @@ std::optional<VersionRow> LatestVersion(Transaction& transaction, ScopeId scope)
 std::optional<VersionId> FindPinned(Transaction& transaction, ResourceId resource,
                                     const protocol::Version& part);
 
-/// A page of a resource's versions, newest first. Bounds are version ids, inclusive, 0: open; `from`
-/// alone reads upward, so that the page ends there.
+/// A page of a resource's versions, newest first. Bounds are version ids, inclusive, 0: open;
+/// `from` alone reads upward, so that the page ends there.
 struct VersionPage {
   std::int64_t from = 0;
   std::int64_t to = 0;
@@ -75,7 +75,8 @@ struct VersionList {
 VersionList ListVersions(Transaction& transaction, ResourceId resource, const VersionPage& page);
 
 /// `version.enabled` or `version.disabled`. False if it was so already.
-bool SetVersionEnabled(Transaction& transaction, ResourceId resource, VersionId version, bool enabled);
+bool SetVersionEnabled(Transaction& transaction, ResourceId resource, VersionId version,
+                       bool enabled);
 
 /// Pins the resource to the version (`resource.pinned`). kConflict if its configuration pins it.
 void PinVersion(Transaction& transaction, ResourceId resource, VersionId version);
@@ -83,8 +84,8 @@ void PinVersion(Transaction& transaction, ResourceId resource, VersionId version
 void UnpinVersion(Transaction& transaction, ResourceId resource);
 /// The comment of a pin; "" removes it. kNotFound if it is not pinned.
 void SetPinComment(Transaction& transaction, ResourceId resource, std::string_view comment);
-/// What the configuration says: a version, or nothing, which lifts an earlier pin of the configuration
-/// and leaves one of the API. For whoever saves pipelines.
+/// What the configuration says: a version, or nothing, which lifts an earlier pin of the
+/// configuration and leaves one of the API. For whoever saves pipelines.
 void SetConfigPin(Transaction& transaction, ResourceId resource,
                   const std::optional<protocol::Version>& version);
 

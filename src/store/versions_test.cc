@@ -28,7 +28,8 @@ class VersionsTest : public DatabaseTest {
 
   int Save(const std::vector<std::string>& names) {
     std::vector<protocol::Version> versions;
-    for (const auto& name : names) versions.push_back({{"v", name}});
+    for (const auto& name : names)
+      versions.push_back({{"v", name}});
     return Write([&](Transaction& t) { return SaveVersions(t, scope_, versions); });
   }
   std::string Order() {  // newest first
@@ -89,7 +90,8 @@ TEST_P(VersionsTest, PagesFilterAndRunBothWays) {
   };
   const auto names = [](const VersionList& list) {
     std::string text;
-    for (const VersionRow& row : list.versions) text += ParseVersion(row.version).at("v");
+    for (const VersionRow& row : list.versions)
+      text += ParseVersion(row.version).at("v");
     return text;
   };
   const VersionList newest = page({.limit = 2});
@@ -140,7 +142,8 @@ TEST_P(VersionsTest, DisablingAndPinningAreTheResourcesOwn) {
 
 TEST_P(VersionsTest, PinsMatchByPart) {
   Write([&](Transaction& t) {
-    SaveVersions(t, scope_, {{{"v", "1"}, {"arch", "x"}}, {{"v", "1"}, {"arch", "y"}}, {{"v", "2"}}});
+    SaveVersions(t, scope_,
+                 {{{"v", "1"}, {"arch", "x"}}, {{"v", "1"}, {"arch", "y"}}, {{"v", "2"}}});
   });
   Read([&](Transaction& t) {
     EXPECT_EQ(FindPinned(t, resource_, {{"v", "1"}}),
@@ -175,8 +178,10 @@ TEST_P(VersionsTest, AScopesKeyDependsOnTheWholeChainAndNotOnTheOrderOfMembers) 
   const Json same = JsonObject{{"b", JsonObject{{"d", 3}, {"c", 2}}}, {"a", 1}};
   EXPECT_EQ(ScopeKey({{"git", one, {}}}), ScopeKey({{"git", same, {}}}));
   EXPECT_NE(ScopeKey({{"git", one, {}}}), ScopeKey({{"time", one, {}}}));
-  EXPECT_NE(ScopeKey({{"git", one, {}}}), ScopeKey({{"git", one, {}}, {"registry-image", one, {}}}));
-  EXPECT_NE(ScopeKey({{"time", one, {}}}, ResourceId{1}), ScopeKey({{"time", one, {}}}, ResourceId{2}));
+  EXPECT_NE(ScopeKey({{"git", one, {}}}),
+            ScopeKey({{"git", one, {}}, {"registry-image", one, {}}}));
+  EXPECT_NE(ScopeKey({{"time", one, {}}}, ResourceId{1}),
+            ScopeKey({{"time", one, {}}}, ResourceId{2}));
   const ScopeId first = Write([&](Transaction& t) { return FindOrCreateScope(t, "k", "git"); });
   EXPECT_EQ(Write([&](Transaction& t) { return FindOrCreateScope(t, "k", "git"); }), first);
   EXPECT_TRUE(Write([&](Transaction& t) { return AttachResource(t, resource_, first); }));

@@ -197,8 +197,9 @@ int ClearTaskCache(Transaction& transaction, std::string_view key) {
 // ----------------------------------------------------------------------------------------
 
 int ReportVolumes(Transaction& transaction, std::string_view worker,
-                  const std::vector<std::string>& handles, std::int64_t asked_at) {
-  return ReportResidents(transaction, "volumes", worker, handles, asked_at);
+                  const std::vector<std::string>& handles, std::int64_t asked_at,
+                  const std::vector<std::string>& ignored) {
+  return ReportResidents(transaction, "volumes", worker, handles, asked_at, ignored);
 }
 
 int MarkUnneededVolumes(Transaction& transaction, const VolumeRetention& retention) {

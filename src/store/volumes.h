@@ -92,7 +92,8 @@ int ClearTaskCache(Transaction& transaction, std::string_view key);
 // ------------------------------------------------------------------------------------
 
 int ReportVolumes(Transaction& transaction, std::string_view worker,
-                  const std::vector<std::string>& handles, std::int64_t asked_at);
+                  const std::vector<std::string>& handles, std::int64_t asked_at,
+                  const std::vector<std::string>& ignored = {});
 
 struct VolumeRetention {
   std::int64_t unused_cache_seconds = 24 * 3600;  ///< after a resource cache's last use

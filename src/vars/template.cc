@@ -117,7 +117,7 @@ Result<Json> InterpolateText(const std::string& text, const Variables& variables
     if (re2::RE2::FullMatch(out, VarExpression())) return std::move(**value);
     const Json& found = **value;
     if (!found.IsString() && !found.IsNumber()) {
-      return Fail(ErrorKind::kInvalid, "the var " + reference->Text() + " is a " +
+      return Fail(ErrorKind::kInvalid, "the var " + reference->Text() + " has a value of type " +
                                            std::string(found.TypeName()) +
                                            ", which does not fit into a text");
     }

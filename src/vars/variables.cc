@@ -8,7 +8,7 @@ Result<Json> FollowFields(const Json& value, const Reference& reference) {
   const Json* at = &value;
   for (const std::string& field : reference.fields) {
     if (!at->IsObject()) {
-      return Fail(ErrorKind::kInvalid, "cannot access field '" + field + "' of a " +
+      return Fail(ErrorKind::kInvalid, "cannot access field '" + field + "' of a value of type " +
                                            std::string(at->TypeName()) +
                                            " from var: " + reference.Text());
     }

@@ -42,7 +42,7 @@ TEST(TemplateTest, OnlyTextsAndNumbersFitIntoTexts) {
   const StaticVariables variables(JsonObject{{"list", JsonArray{1}}, {"b", true}, {"t", "T"}});
   EXPECT_EQ(Interpolate("x((t))", variables)->AsString(), "xT");
   EXPECT_THAT(Interpolate("x((list))", variables).error().message,
-              HasSubstr("var list is a array"));
+              HasSubstr("var list has a value of type array"));
   EXPECT_FALSE(Interpolate("x((b))", variables));
 }
 

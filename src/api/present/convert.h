@@ -27,7 +27,8 @@ template <class Rows, class Convert>
 Json ArrayOf(const Rows& rows, Convert convert) {
   JsonArray array;
   array.reserve(rows.size());
-  for (const auto& row : rows) array.push_back(ToJson(convert(row)));
+  for (const auto& row : rows)
+    array.push_back(ToJson(convert(row)));
   return array;
 }
 

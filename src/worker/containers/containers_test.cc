@@ -1,6 +1,7 @@
 #include "worker/containers/containers.h"
 
 #include <csignal>
+#include <thread>
 
 #include "base/text.h"
 #include "worker/containers/testing.h"
@@ -42,10 +43,12 @@ class ContainersTest : public ::testing::Test {
     return loop().RunUntilDone(container.Run(std::move(spec), {}));
   }
   static Task<void> UntilEnd(std::shared_ptr<ContainerProcess> process) {
-    while (!process->end) co_await process->changed.Wait({});
+    while (!process->end)
+      co_await process->changed.Wait({});
   }
   static Task<void> UntilOutput(std::shared_ptr<ContainerProcess> process, std::int64_t bytes) {
-    while (process->size[0] < bytes && !process->end) co_await process->changed.Wait({});
+    while (process->size[0] < bytes && !process->end)
+      co_await process->changed.Wait({});
   }
   ProcessEnd Wait(const std::shared_ptr<ContainerProcess>& process) {
     loop().RunUntilDone(UntilEnd(process));
@@ -105,11 +108,27 @@ TEST_F(ContainersTest, AnotherWorkerProcessTakesUpARunningContainer) {
   EXPECT_EQ(Wait(shell).exit_status, 0);
 }
 
+TEST_F(ContainersTest, AContainerWhoseFolderIsGoneEndsByItself) {
+  auto container = Create(Spec("orphan"));
+  Run(*container, Shell("sleep 1000"));
+  container.reset();
+  const auto run_folder = worker_->containers().launcher().RunFolder("orphan");
+  EXPECT_TRUE(std::filesystem::exists(run_folder));
+  std::filesystem::remove_all(folder_.path() / "work/containers");
+  worker_.reset();
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (std::filesystem::exists(run_folder) && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::yield();
+  }
+  EXPECT_FALSE(std::filesystem::exists(run_folder));
+}
+
 TEST_F(ContainersTest, StopSendsTermAndThenKills) {
   ContainerSpec spec = Spec("stopped");
   spec.grace_time = 200'000'000;
   auto container = Create(spec);
-  auto polite = Run(*container, Shell("trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.01; done"));
+  auto polite =
+      Run(*container, Shell("trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.01; done"));
   loop().RunUntilDone(UntilOutput(polite, 3));
   loop().RunUntilDone(container->Stop(false, {}));
   EXPECT_EQ(Wait(polite).exit_status, 3);

@@ -535,6 +535,7 @@ Image Client::GetImage(const std::string& reference, const Platform& platform,
   } catch (const Failure& failure) {
     throw Failure(Error(failure.error()).Context("image " + impl_->Named(reference)));
   }
+  image.manifest = std::move(manifest);
   return image;
 }
 

@@ -67,6 +67,7 @@ struct Blob {
 /// One platform's image.
 struct Image {
   std::string digest;  ///< of its manifest; of the index if it was asked for by an index
+  Manifest manifest;   ///< its own, also if it was asked for by an index
   Blob config_blob;
   Json config;
   std::vector<Blob> layers;           ///< lowest first
