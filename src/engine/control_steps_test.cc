@@ -24,6 +24,7 @@ struct Script {
   std::set<std::string> waiting;            ///< those that wait until they are interrupted
   Ran ran;
   Ran errors;
+  std::vector<std::vector<int>> attempts;  // of those that ran
   std::size_t running = 0;
   std::size_t most_running = 0;
 };
@@ -115,6 +116,7 @@ void BuildRun::Errored(const std::string& plan_id, std::string_view message) {
 Task<Outcome> RunStep(BuildRun&, Scope&, const Plan& plan, const Interruption& interruption) {
   Script& told = *script;
   told.ran.push_back(plan.id);
+  told.attempts.push_back(plan.attempts);
   told.most_running = std::max(told.most_running, ++told.running);
   Outcome outcome = interruption.interrupted() ? interruption.cause() : kSucceeded;
   if (told.waiting.contains(plan.id)) {
@@ -179,6 +181,7 @@ TEST_F(ControlStepsTest, RetryEndsWithTheFirstSuccessOrTheLastFailure) {
   const std::vector<Plan> attempts = Steps({"1", "2", "3", "4"});
   EXPECT_EQ(loop_.RunUntilDone(RunRetry(run_, scope_, attempts, build_)), kSucceeded);
   EXPECT_EQ(script_.ran, (Ran{"1", "2", "3"}));
+  EXPECT_EQ(script_.attempts, (std::vector<std::vector<int>>{{1}, {2}, {3}}));
   Fires("3", kErrored);
   Fires("4", kFailed);
   EXPECT_EQ(loop_.RunUntilDone(RunRetry(run_, scope_, attempts, build_)), kFailed);
