@@ -24,6 +24,9 @@ class InteractiveProcess;
 namespace pinion::http {
 class BodyReader;
 }
+namespace pinion::secrets {
+class IdTokens;
+}
 namespace pinion::protocol::garden {
 struct ProcessSpec;
 }
@@ -102,6 +105,7 @@ struct ApiSettings {
   Duration token_lifetime = std::chrono::hours(24);
   Duration hijack_idle_timeout{0};  ///< 0: none
   bool resource_causality = false;
+  bool global_resources = true;
   std::string x_frame_options = "deny";
   std::string content_security_policy = "frame-ancestors 'none'";
   std::string strict_transport_security;
@@ -126,6 +130,7 @@ struct Services {
   ScheduleControl* scheduling = nullptr;
   HijackControl* hijack = nullptr;
   VolumeStreams* volumes = nullptr;
+  secrets::IdTokens* id_tokens = nullptr;
 };
 
 }  // namespace pinion::api
