@@ -94,19 +94,16 @@ PINION_FOR_EACH_DATABASE(VarSourcesTest);
 
 TEST_P(VarSourcesTest, ValuesComeFromTheSourceThatIsNamed) {
   const PipelineId pipeline = SetPipeline(
-      R"({"var_sources":[{"name":"a","type":"dummy","config":{"vars":{"x":"1","deep":{"y":2}}}},)"
-      R"({"name":"b","type":"dummy","config":{"vars":{"x":"((a:x))0"}}}]})");
-  EXPECT_EQ(Filled(pipeline, "((a:x))-((a:deep.y))-((b:x))"), R"("1-2-10")");
-  EXPECT_EQ(Filled(pipeline, "((x)) ((a:z)) ((c:x)) ((.:x))"), R"("((x)) ((a:z)) ((c:x)) ((.:x))")
-  ");
+      R"j({"var_sources":[{"name":"a","type":"dummy","config":{"vars":{"x":"1","deep":{"y":2}}}},)j"
+      R"j({"name":"b","type":"dummy","config":{"vars":{"x":"((a:x))0"}}}]})j");
+  EXPECT_EQ(Filled(pipeline, "((a:x))-((a:deep.y))-((b:x))"), R"j("1-2-10")j");
+  EXPECT_EQ(Filled(pipeline, "((x)) ((a:z)) ((c:x)) ((.:x))"),
+            R"j("((x)) ((a:z)) ((c:x)) ((.:x))")j");
 }
 
 TEST_P(VarSourcesTest, SourcesThatNeedEachOtherAreRefused) {
-  const PipelineId pipeline =
-      SetPipeline(R"({"var_sources":[{"name":"a","type":"dummy","config":{"vars":{"x":"((a:x))"}
-}
-}]
-})");
+  const PipelineId pipeline = SetPipeline(
+      R"j({"var_sources":[{"name":"a","type":"dummy","config":{"vars":{"x":"((a:x))"}}}]})j");
   EXPECT_THROW(Resolve(pipeline, "((a:x))"), Failure);
 }
 
