@@ -106,8 +106,7 @@ constexpr auto kTable = std::to_array<Route>({
      R::kViewer, Scope::kNone, false, MainJobBadge, ""},
     {"DELETE",
      "/api/v1/teams/:team_name/pipelines/:pipeline_name/jobs/:job_name/tasks/:step_name/cache",
-     "ClearTaskCache", kTeamRole, R::kPipelineOperator, kPipeline, false, nullptr,
-     "task caches are cleared when the engine keeps them"},
+     "ClearTaskCache", kTeamRole, R::kPipelineOperator, kPipeline, false, ClearTaskCache, ""},
     // Resources and versions
     {"GET", "/api/v1/resources", "ListAllResources", kPublic, R::kViewer, Scope::kNone, false,
      ListAllResources, ""},
@@ -236,10 +235,9 @@ constexpr auto kTable = std::to_array<Route>({
     {"GET", "/api/v1/users", "ListActiveUsersSince", kAdmin, R::kNone, Scope::kNone, false,
      ListActiveUsersSince, ""},
     {"GET", "/.well-known/openid-configuration", "GetOpenIDConfiguration", kPublic, R::kViewer,
-     Scope::kNone, false, nullptr,
-     "identity tokens for credential managers come with the credential managers"},
+     Scope::kNone, false, GetOpenIDConfiguration, ""},
     {"GET", "/.well-known/jwks.json", "GetSigningKeys", kPublic, R::kViewer, Scope::kNone, false,
-     nullptr, "identity tokens for credential managers come with the credential managers"},
+     GetSigningKeys, ""},
     // Containers and volumes
     {"GET", "/api/v1/containers/destroying", "ListDestroyingContainers", kWorkerTeam, R::kViewer,
      Scope::kNone, false, ListDestroyingContainers, ""},

@@ -25,6 +25,9 @@ class InteractiveProcess;
 namespace pinion::http {
 class BodyReader;
 }
+namespace pinion::secrets {
+class IdTokens;
+}
 namespace pinion::protocol::garden {
 struct ProcessSpec;
 }
@@ -121,6 +124,7 @@ struct ApiSettings {
   Duration token_lifetime = std::chrono::hours(24);
   Duration hijack_idle_timeout{0};  ///< 0: none
   bool resource_causality = false;
+  bool global_resources = true;
   std::string x_frame_options = "deny";
   std::string content_security_policy = "frame-ancestors 'none'";
   std::string strict_transport_security;
@@ -146,6 +150,7 @@ struct Services {
   HijackControl* hijack = nullptr;
   VolumeStreams* volumes = nullptr;
   ChangeNotice* changes = nullptr;
+  secrets::IdTokens* id_tokens = nullptr;
 };
 
 }  // namespace pinion::api

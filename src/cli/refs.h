@@ -26,8 +26,7 @@ struct PipelineRef {
   QueryItems Query() const;
 };
 
-/// k:v,… with dotted keys for nested vars, as it is read back by ParseInstanceVars().
-std::string InstanceVarsText(const Json& vars);
+/// Reads what pipeline::InstanceVarsText() writes.
 Json ParseInstanceVars(std::string_view text);
 /// From the query of a page's URL.
 Json InstanceVarsFromQuery(std::string_view query);

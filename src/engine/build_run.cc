@@ -1,9 +1,11 @@
 #include "engine/build_run.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/encoding.h"
 #include "protocol/events.h"
+#include "vars/variables.h"
 
 namespace pinion::engine {
 namespace {
@@ -98,6 +100,16 @@ Task<void> BuildRun::Conclude(std::string plan_id, Outcome outcome, Json result,
         store::SaveStep(transaction, build, owner, step);
         if (also) also(transaction);
       });
+}
+
+void BuildRun::AddSecret(const Json& value) {
+  std::vector<std::string> texts;
+  vars::CollectTexts(value, texts);
+  for (std::string& text : texts) {
+    if (std::ranges::find(secret_texts_, text) == secret_texts_.end()) {
+      secret_texts_.push_back(std::move(text));
+    }
+  }
 }
 
 std::shared_ptr<fleet::WorkerClient> BuildRun::Worker(const std::string& name) const {

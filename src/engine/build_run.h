@@ -16,6 +16,10 @@
 #include "store/builds.h"
 #include "store/database.h"
 
+namespace pinion::secrets {
+class VarSources;
+}
+
 namespace pinion::engine {
 
 class BaseTypes;
@@ -35,6 +39,9 @@ struct EngineServices {
   BaseTypes& base_types;
   SingleFlight& gets;    ///< fetches of resources, by cache key
   SingleFlight& checks;  ///< by scope key
+  /// Resources of equal type and source share their versions and checks.
+  bool global_resources = true;
+  secrets::VarSources* var_sources = nullptr;  ///< null: no ((source:var)) is known
 };
 
 /// The stages of a leaf step that are announced once each, in this order.
@@ -78,6 +85,10 @@ class BuildRun {
   /// A line of the engine's own in a step's log.
   void Say(const std::string& plan_id, std::string_view text);
 
+  /// Texts that must not be seen in its log: values that credential managers gave.
+  const std::vector<std::string>& secret_texts() const { return secret_texts_; }
+  void AddSecret(const Json& value);
+
   /// What the step concluded in a former life, or null.
   const store::StepRow* Concluded(const std::string& plan_id) const;
   /// Makes the conclusion durable: flushes the log, then writes the step's row and whatever `also`
@@ -115,6 +126,7 @@ class BuildRun {
   std::string container_prefix_;
   ScopeId scope_;
   std::vector<std::string> containers_;
+  std::vector<std::string> secret_texts_;
 };
 
 std::string_view Name(Outcome outcome);

@@ -27,6 +27,7 @@ struct Script {
   Ran ran;
   std::set<std::string> interrupted;  ///< those that were interrupted before they began
   Ran errors;
+  std::vector<std::vector<int>> attempts;  // of those that ran
   std::size_t running = 0;
   std::size_t most_running = 0;
 };
@@ -119,6 +120,7 @@ Task<Outcome> RunStep(BuildRun&, Scope&, const Plan& plan, const Interruption& i
   Script& told = *script;
   told.ran.push_back(plan.id);
   if (interruption.interrupted()) told.interrupted.insert(plan.id);
+  told.attempts.push_back(plan.attempts);
   told.most_running = std::max(told.most_running, ++told.running);
   Outcome outcome = interruption.interrupted() ? interruption.cause() : kSucceeded;
   if (told.waiting.contains(plan.id)) {
@@ -183,6 +185,7 @@ TEST_F(ControlStepsTest, RetryEndsWithTheFirstSuccessOrTheLastFailure) {
   const std::vector<Plan> attempts = Steps({"1", "2", "3", "4"});
   EXPECT_EQ(loop_.RunUntilDone(RunRetry(run_, scope_, attempts, build_)), kSucceeded);
   EXPECT_EQ(script_.ran, (Ran{"1", "2", "3"}));
+  EXPECT_EQ(script_.attempts, (std::vector<std::vector<int>>{{1}, {2}, {3}}));
   Fires("3", kErrored);
   Fires("4", kFailed);
   EXPECT_EQ(loop_.RunUntilDone(RunRetry(run_, scope_, attempts, build_)), kFailed);
