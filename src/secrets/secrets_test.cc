@@ -79,7 +79,7 @@ class VarSourcesTest : public store::testing::DatabaseTest {
   }
   vars::ResolvedVariables Resolve(PipelineId pipeline, const std::string& text) {
     return loop_.RunUntilDone(sources_->Resolve({.team = "main", .pipeline = "p/q"}, pipeline,
-                                               vars::References(Json(text)).value(), {}));
+                                                vars::References(Json(text)).value(), {}));
   }
   std::string Filled(PipelineId pipeline, const std::string& text) {
     return ToText(vars::Interpolate(Json(text), Resolve(pipeline, text)).value());
