@@ -12,6 +12,9 @@
 #include "base/log.h"
 #include "identity/password.h"
 
+namespace pinion {
+class ThreadPool;
+}
 namespace pinion::store {
 class Database;
 }
@@ -131,6 +134,7 @@ struct Services {
   HijackControl* hijack = nullptr;
   VolumeStreams* volumes = nullptr;
   secrets::IdTokens* id_tokens = nullptr;
+  ThreadPool* files = nullptr;  ///< reads files of this server
 };
 
 }  // namespace pinion::api
