@@ -34,6 +34,7 @@ Task<Answer> GetComponents(Call& call);
 Task<Answer> GetConfig(Call& call);
 Task<Answer> GetContainer(Call& call);
 Task<Answer> GetHealth(Call& call);
+Task<Answer> DownloadCLI(Call& call);
 Task<Answer> GetInfo(Call& call);
 Task<Answer> GetInfoCreds(Call& call);
 Task<Answer> GetOpenIDConfiguration(Call& call);

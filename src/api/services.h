@@ -13,6 +13,9 @@
 #include "base/log.h"
 #include "identity/password.h"
 
+namespace pinion {
+class ThreadPool;
+}
 namespace pinion::store {
 class Database;
 }
@@ -151,6 +154,7 @@ struct Services {
   VolumeStreams* volumes = nullptr;
   ChangeNotice* changes = nullptr;
   secrets::IdTokens* id_tokens = nullptr;
+  ThreadPool* files = nullptr;  ///< reads files of this server
 };
 
 }  // namespace pinion::api

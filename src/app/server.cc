@@ -228,7 +228,8 @@ Task<Result<void>> Server::Serve() {
                     .hijack = p.hijacking.get(),
                     .volumes = p.artifacts.get(),
                     .changes = &p.notice,
-                    .id_tokens = p.id_tokens.get()});
+                    .id_tokens = p.id_tokens.get(),
+                    .files = &p.log_pool});
   p.api = std::make_unique<api::Api>(*p.services);
   co_await p.api->Start();
   p.http = http::Server::Make(executor, *p.timers, log_, {}, p.api->handler());

@@ -34,13 +34,15 @@ TEST(SigningKeysTest, AreReadBackAsTheyWere) {
   const SigningKeys again = SigningKeys::Parse(keys.Text()).value();
   EXPECT_EQ(ToText(again.PublicKeys()), ToText(keys.PublicKeys()));
   EXPECT_FALSE(SigningKeys::Parse("no keys"));
-  const Json& curve = keys.PublicKeys().Find("keys")->AsArray().at(1);
+  const Json published = keys.PublicKeys();
+  const Json& curve = published.Find("keys")->AsArray().at(1);
   EXPECT_EQ(curve.StringAt("x").size(), 43U);
 }
 
 TEST(SigningKeysTest, TokensNameTheirKeyAndAlgorithm) {
   const SigningKeys keys = SigningKeys::Make();
-  const JsonArray published = keys.PublicKeys().Find("keys")->AsArray();
+  const Json set = keys.PublicKeys();
+  const JsonArray published = set.Find("keys")->AsArray();
   const std::string rsa = keys.Sign("RS256", JsonObject{{"sub", "a"}});
   EXPECT_EQ(Decoded(Split(rsa, '.').at(0)).StringAt("kid"), published[0].StringAt("kid"));
   EXPECT_EQ(Split(rsa, '.').at(2).size(), 342U);  // 2048 bits

@@ -366,6 +366,8 @@ static pid_t StartRuntime(char* const* arguments, int control) {
     perror("showing the runtime its cgroups in a mount namespace");
     _exit(1);
   }
+  /* The container's own view of its cgroup is made by the runtime and meant to be read. */
+  umask(022);
   /* A sealed copy in memory: crun, which protects itself from its containers, need not make one. */
   fexecve(kPinionRuntimeFd, arguments, environ);
   perror(arguments[0]);
