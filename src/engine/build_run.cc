@@ -76,6 +76,11 @@ void BuildRun::Say(const std::string& plan_id, std::string_view text) {
   Emit(protocol::LogEvent({.id = plan_id, .source = "stderr"}, now(), text));
 }
 
+void BuildRun::Passed(std::string_view plan_id, std::string_view stage) const {
+  if (log_.level() != LogLevel::kDebug) return;
+  log_.Debug("step", {{"step", plan_id}, {"stage", stage}});
+}
+
 const store::StepRow* BuildRun::Concluded(const std::string& plan_id) const {
   const auto found = concluded_.find(plan_id);
   return found == concluded_.end() ? nullptr : &found->second;

@@ -77,6 +77,8 @@ class BuildRun {
   void Errored(const std::string& plan_id, std::string_view message);
   /// A line of the engine's own in a step's log.
   void Say(const std::string& plan_id, std::string_view text);
+  /// Where the time of a step goes: a debug line for each thing that is done.
+  void Passed(std::string_view plan_id, std::string_view stage) const;
 
   /// What the step concluded in a former life, or null.
   const store::StepRow* Concluded(const std::string& plan_id) const;

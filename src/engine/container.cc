@@ -70,9 +70,11 @@ Task<void> MakeOnWorker(BuildRun& run, const ContainerRequest& request, Containe
   for (std::string& entry : rootfs.env)
     spec.env.push_back(std::move(entry));
   spec.env.insert(spec.env.end(), request.env.begin(), request.env.end());
+  run.Passed(request.plan_id, "root file system made");
   container.image_user = request.user.empty() ? rootfs.user : request.user;
   if (!container.image_user.empty()) spec.properties["user"] = container.image_user;
   spec.bind_mounts = co_await MakeVolumes(run, request, container, stop);
+  run.Passed(request.plan_id, "volumes made");
   SetLimits(request, spec);
   co_await container.worker->CreateContainer(
       std::move(spec), static_cast<std::uint64_t>(run.services().owner.epoch), stop);
@@ -96,6 +98,7 @@ Task<Container> FindOrCreateContainer(BuildRun& run, ContainerRequest request,
   container.placement = co_await ChooseWorker(run, request, container.handle, stop);
   container.worker = &container.placement->worker();
   const std::string worker = container.worker->name();
+  run.Passed(request.plan_id, "worker chosen");
   run.EmitOnce(request.plan_id, Stage::kSelectedWorker,
                protocol::SelectedWorkerEvent({.id = request.plan_id}, run.now(), worker));
   // The rows first: whatever a crash leaves on the worker is known and will be collected.
@@ -111,7 +114,9 @@ Task<Container> FindOrCreateContainer(BuildRun& run, ContainerRequest request,
                                              store::SetVolumeCreated(transaction, volume.handle);
                                            }
                                          });
+  run.Passed(request.plan_id, "rows written");
   co_await MakeOnWorker(run, request, container, stop);
+  run.Passed(request.plan_id, "container created");
   co_return container;
 }
 

@@ -31,6 +31,7 @@ Outcome Replay(const store::StepRow& row, Scope& scope) {
 Task<Outcome> RunLeaf(BuildRun& run, Scope& scope, const protocol::Plan& plan,
                       const Interruption& interruption, Leaf leaf) {
   if (const store::StepRow* row = run.Concluded(plan.id)) co_return Replay(*row, scope);
+  run.Passed(plan.id, "begun");
   Conclusion conclusion;
   std::string message;
   try {
@@ -50,6 +51,7 @@ Task<Outcome> RunLeaf(BuildRun& run, Scope& scope, const protocol::Plan& plan,
     conclusion.outcome = Outcome::kErrored;
   }
   if (!message.empty()) run.Errored(plan.id, message);
+  run.Passed(plan.id, "done");
   try {
     co_await run.Conclude(plan.id, conclusion.outcome, ToJson(conclusion), conclusion.also);
   } catch (const Cancelled&) {
@@ -59,6 +61,7 @@ Task<Outcome> RunLeaf(BuildRun& run, Scope& scope, const protocol::Plan& plan,
     run.Errored(plan.id, "saving the step's result: " + CurrentError().message);
     co_return Outcome::kErrored;
   }
+  run.Passed(plan.id, "concluded");
   Apply(conclusion, plan.id, scope);
   co_return conclusion.outcome;
 }
