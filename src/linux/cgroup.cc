@@ -112,6 +112,11 @@ std::vector<pid_t> CgroupLayout::Processes(const std::string& cgroup) const {
   return pids;
 }
 
+void CgroupLayout::RemoveIfEmpty(const std::string& cgroup) const {
+  for (const fs::path& root : Roots())
+    ::rmdir((root / cgroup).c_str());
+}
+
 std::size_t CgroupLayout::Remove(const std::string& cgroup) const {
   std::size_t left = 0;
   for (const fs::path& root : Roots()) {

@@ -37,6 +37,8 @@ class CgroupLayout {
   /// Removes that cgroup and those below it in every hierarchy; those with processes stay. Returns
   /// how many are left.
   std::size_t Remove(const std::string& cgroup) const;
+  /// Removes that cgroup wherever nothing is in it or below it.
+  void RemoveIfEmpty(const std::string& cgroup) const;
 
  private:
   struct Mount {

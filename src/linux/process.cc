@@ -79,10 +79,19 @@ Result<pid_t> Spawn(const SpawnSpec& spec) {
     if (named || (number == 2 && spec.keep_standard_error)) continue;
     ::posix_spawn_file_actions_addopen(actions.get(), number, "/dev/null", O_RDWR, 0);
   }
+  int last = 2;
   for (const auto& [from, to] : raised) {
     ::posix_spawn_file_actions_adddup2(actions.get(), from, to);
-    ::posix_spawn_file_actions_addclose(actions.get(), from);
+    last = std::max(last, to);
   }
+  // Libraries open descriptors without close-on-exec, and this process may have inherited some:
+  // what outlives it must not hold them.
+  for (int number = 3; number < last; ++number) {
+    const bool named =
+        std::ranges::any_of(raised, [&](auto& pair) { return pair.second == number; });
+    if (!named) ::posix_spawn_file_actions_addclose(actions.get(), number);
+  }
+  ::posix_spawn_file_actions_addclosefrom_np(actions.get(), last + 1);
   std::vector<char*> arguments;
   for (const std::string& argument : spec.arguments) {
     arguments.push_back(const_cast<char*>(argument.c_str()));

@@ -1,5 +1,6 @@
 #include "linux/process.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 namespace pinion::linux {
@@ -26,6 +27,13 @@ TEST(RunCommand, KillsWhatTakesTooLong) {
   const auto outcome = RunCommand({"sleep", "60"}, "", milliseconds(50));
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.error().kind, ErrorKind::kTimeout);
+}
+
+TEST(Spawn, DescriptorsThatAreNotNamedAreNotInherited) {
+  const UniqueFd leaked(::open("/dev/null", O_RDONLY));  // without close-on-exec
+  const auto outcome = RunCommand({"sh", "-c", "ls /proc/self/fd | wc -l"}, "", seconds(30));
+  ASSERT_TRUE(outcome) << outcome.error().message;
+  EXPECT_EQ(outcome->output, "4\n");  // the three standard ones and that of ls for the folder
 }
 
 TEST(Spawn, NamesTheProgramThatIsMissing) {

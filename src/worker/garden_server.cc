@@ -162,9 +162,9 @@ Task<std::shared_ptr<Container>> GardenServer::Find(Exchange& exchange, const Pa
   const std::string handle = params.find("handle")->second;
   auto found = containers_.Find(handle);
   if (!found) {
-    throw GardenFailure(404, {.type = "ContainerNotFoundError",
-                              .message = found.error().message,
-                              .handle = handle});
+    throw GardenFailure(
+        404,
+        {.type = "ContainerNotFoundError", .message = found.error().message, .handle = handle});
   }
   if (const auto epoch = EpochOf(exchange)) co_await (*found)->CheckEpoch(*epoch);
   co_return *found;
@@ -175,12 +175,13 @@ Task<void> GardenServer::Ping(Exchange& exchange, PathParams) {
 }
 
 Task<void> GardenServer::List(Exchange& exchange, PathParams) {
-  const http::Query query =
-      ValueOrThrow(http::Query::Parse(exchange.request().QueryText()));
+  const http::Query query = ValueOrThrow(http::Query::Parse(exchange.request().QueryText()));
   std::map<std::string, std::string> wanted;
-  for (const auto& [name, value] : query) wanted.emplace(name, value);  // the first value counts
+  for (const auto& [name, value] : query)
+    wanted.emplace(name, value);  // the first value counts
   JsonArray handles;
-  for (std::string& handle : containers_.List(wanted)) handles.emplace_back(std::move(handle));
+  for (std::string& handle : containers_.List(wanted))
+    handles.emplace_back(std::move(handle));
   co_await Answer(exchange, 200, JsonObject{{"Handles", std::move(handles)}});
 }
 
@@ -248,8 +249,8 @@ Task<void> GardenServer::Property(Exchange& exchange, PathParams params) {
   const auto& properties = container->state().properties;
   const auto found = properties.find(key);
   if (found == properties.end()) {
-    throw Failure(ErrorKind::kNotFound, "container " + container->handle() +
-                                            " has no property \"" + key + "\"");
+    throw Failure(ErrorKind::kNotFound,
+                  "container " + container->handle() + " has no property \"" + key + "\"");
   }
   co_await Answer(exchange, 200, JsonObject{{"value", found->second}});
 }

@@ -21,10 +21,9 @@ class GardenWorker {
                std::int64_t unread_bytes_max = 64 << 20)
       : worker_(folder / "work", network, unread_bytes_max),
         garden_(worker_.containers(), worker_.pool(), worker_.timers(), worker_.log()),
-        server_(http::Server::Make(worker_.loop().executor(), worker_.timers(), worker_.log(), {},
-                                   [this](http::Exchange& exchange) {
-                                     return garden_.Handle(exchange);
-                                   })),
+        server_(http::Server::Make(
+            worker_.loop().executor(), worker_.timers(), worker_.log(), {},
+            [this](http::Exchange& exchange) { return garden_.Handle(exchange); })),
         url_("unix:" + (folder / "garden.sock").string()) {
     const auto listening = server_->Listen(url_);
     EXPECT_TRUE(listening) << listening.error().message;
@@ -105,7 +104,8 @@ class GardenServerTest : public ::testing::Test {
   static Task<std::string> ReadAll(http::Stream& stream) {
     std::string all;
     std::array<char, 4096> buffer;
-    while (const std::size_t got = co_await stream.Read(buffer, {})) all.append(buffer.data(), got);
+    while (const std::size_t got = co_await stream.Read(buffer, {}))
+      all.append(buffer.data(), got);
     co_return all;
   }
   /// What upstream's client does: the conversation, then one connection per output stream.
@@ -128,7 +128,8 @@ class GardenServerTest : public ::testing::Test {
     http::Response ignored;
     const auto out = co_await client.Hijack({.target = base + "/stdout"}, ignored, {});
     const auto err = co_await client.Hijack({.target = base + "/stderr"}, ignored, {});
-    for (const std::string& line : input) co_await stream->Write(line + "\n", {});
+    for (const std::string& line : input)
+      co_await stream->Write(line + "\n", {});
     result.out = co_await ReadAll(*out);
     result.err = co_await ReadAll(*err);
     const auto last = co_await lines.Next({});
@@ -137,13 +138,12 @@ class GardenServerTest : public ::testing::Test {
   }
   Conversation Run(const std::string& handle, const ProcessSpec& spec,
                    std::vector<std::string> input = {}) {
-    return loop().RunUntilDone(
-        Converse(*client_,
-                 {.method = "POST",
-                  .target = "/containers/" + handle + "/processes",
-                  .headers = {{"Content-Type", "application/json"}},
-                  .body = ToText(ToJson(spec))},
-                 handle, std::move(input)));
+    return loop().RunUntilDone(Converse(*client_,
+                                        {.method = "POST",
+                                         .target = "/containers/" + handle + "/processes",
+                                         .headers = {{"Content-Type", "application/json"}},
+                                         .body = ToText(ToJson(spec))},
+                                        handle, std::move(input)));
   }
   /// Starts it and goes away.
   void RunAlone(const std::string& handle, const ProcessSpec& spec) {
@@ -168,9 +168,11 @@ class GardenServerTest : public ::testing::Test {
       while (bytes.size() >= protocol::garden::kLogFrameHeaderBytes) {
         const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
         std::int64_t offset = 0;
-        for (std::size_t i = 1; i < 9; ++i) offset = offset << 8 | byte(i);
+        for (std::size_t i = 1; i < 9; ++i)
+          offset = offset << 8 | byte(i);
         std::size_t length = 0;
-        for (std::size_t i = 9; i < 13; ++i) length = length << 8 | byte(i);
+        for (std::size_t i = 9; i < 13; ++i)
+          length = length << 8 | byte(i);
         if (bytes.size() < 13 + length) break;
         const std::string content = bytes.substr(13, length);
         if (byte(0) == 1 && frames.first_out < 0) frames.first_out = offset;
@@ -234,11 +236,13 @@ TEST_F(GardenServerTest, ATerminalEchoesAndHasItsSize) {
   ProcessSpec spec = Shell("stty size; tty; read line; stty size; exit 2", "hijack");
   spec.tty = protocol::garden::Tty{.window_size = protocol::garden::WindowSize{80, 24}};
   const Conversation run =
-      Run("terminal", spec, {R"({"process_id":"hijack","tty":{"window_size":{"columns":132,"rows":50}}})",
-                             R"({"process_id":"hijack","source":0,"data":"x\n"})"});
-  EXPECT_EQ(run.out.find("24 80\r\n") == 0 || run.out.find("50 132\r\n") == 0, true) << run.out;
+      Run("terminal", spec,
+          {R"({"process_id":"hijack","tty":{"window_size":{"columns":132,"rows":50}}})",
+           R"({"process_id":"hijack","source":0,"data":"x\n"})"});
+  // The line is echoed whenever it comes.
+  EXPECT_NE(run.out.find("x\r\n"), std::string::npos) << run.out;
   EXPECT_NE(run.out.find("/dev/pts/0\r\n"), std::string::npos) << run.out;
-  EXPECT_NE(run.out.find("x\r\n50 132\r\n"), std::string::npos) << run.out;
+  EXPECT_TRUE(run.out.ends_with("50 132\r\n")) << run.out;
   EXPECT_EQ(run.last, R"({"process_id":"hijack","exit_status":2})");
 }
 
@@ -286,8 +290,9 @@ TEST_F(GardenServerTest, PropertiesFilterTheListAndOutliveTheWorker) {
   spec.properties = {{"user", "build"}};
   Create(spec);
   Create(Spec("two"));
-  EXPECT_EQ(Ask("PUT", "/containers/one/properties/concourse:exit-status", R"({"value":"3"})").status,
-            200);
+  EXPECT_EQ(
+      Ask("PUT", "/containers/one/properties/concourse:exit-status", R"({"value":"3"})").status,
+      200);
   Serve();
   EXPECT_EQ(Ask("GET", "/containers?user=build").body, "{\"Handles\":[\"one\"]}\n");
   EXPECT_EQ(Ask("GET", "/containers").body, "{\"Handles\":[\"one\",\"two\"]}\n");
@@ -330,7 +335,8 @@ TEST_F(GardenServerTest, AProcessWithoutAReaderBlocksAtTheLimitAndGoesOn) {
   RunAlone("ahead", Shell("dd if=/dev/zero bs=65536 count=128 2>/dev/null; echo done >&2"));
   const auto process = (*garden_->worker().containers().Find("ahead"))->FindProcess("task");
   const auto until = [](std::shared_ptr<ContainerProcess> p) -> Task<void> {
-    while (p->size[0] < (1 << 20)) co_await p->changed.Wait({});
+    while (p->size[0] < (1 << 20))
+      co_await p->changed.Wait({});
   };
   loop().RunUntilDone(until(process));
   EXPECT_FALSE(process->end);
@@ -362,8 +368,8 @@ TEST_F(GardenServerTest, DestroyLeavesNothing) {
   EXPECT_EQ(Ask("DELETE", "/containers/gone").status, 200);
   EXPECT_EQ(Ask("DELETE", "/containers/gone").status, 404);
   EXPECT_FALSE(std::filesystem::exists(folder_.path() / "work/containers/gone"));
-  EXPECT_FALSE(std::filesystem::exists(folder_.path() / "work/run/runtime/gone"));
   const Launcher& launcher = garden_->worker().containers().launcher();
+  EXPECT_FALSE(std::filesystem::exists(launcher.RunFolder("gone")));
   EXPECT_TRUE(launcher.cgroups().Processes(launcher.CgroupOf("gone")).empty());
 }
 
@@ -379,7 +385,8 @@ TEST_F(GardenServerTest, AWorkerKilledInTheMiddleLosesNothing) {
                             "done; exit 6"));
     ReadLog("storm", 0, 0, 100);
     if (::write(ready[1], "x", 1) != 1) ::_exit(1);
-    while (true) ::pause();
+    while (true)
+      ::pause();
   }
   char byte = 0;
   ASSERT_EQ(::read(ready[0], &byte, 1), 1);
@@ -391,7 +398,8 @@ TEST_F(GardenServerTest, AWorkerKilledInTheMiddleLosesNothing) {
   Serve();
   const LogFrames log = ReadLog("storm", 0, 0);
   std::string expected;
-  for (int i = 0; i < 200; ++i) expected += "line " + std::to_string(i) + "\n";
+  for (int i = 0; i < 200; ++i)
+    expected += "line " + std::to_string(i) + "\n";
   EXPECT_EQ(log.out, expected);
   EXPECT_EQ(log.exit, "{\"exit_status\":6}");
 }
@@ -401,7 +409,7 @@ TEST_F(GardenServerTest, AKilledSupervisorIsNamedAndTheLogStays) {
   Create(Spec("orphan"));
   RunAlone("orphan", Shell("echo said; sleep 1000"));
   ReadLog("orphan", 0, 0, 5);
-  const auto init = ReadFile(folder_.path() / "work/containers/orphan/pid");
+  const auto init = ReadFile(garden_->worker().containers().launcher().RunFolder("orphan") / "pid");
   ASSERT_TRUE(init);
   const auto status = ReadFile("/proc/" + *init + "/stat");
   ASSERT_TRUE(status);

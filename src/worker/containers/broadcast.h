@@ -6,12 +6,13 @@
 
 namespace pinion::worker {
 
-/// "Something has changed": wakes everybody who waits now. For one loop's thread. Waiters look at the
-/// state before they wait, without suspending in between.
+/// "Something has changed": wakes everybody who waits now. For one loop's thread. Waiters look at
+/// the state before they wait, without suspending in between.
 class Broadcast {
  public:
   void Notify() {
-    for (const Waker<bool>& waiter : std::exchange(waiters_, {})) waiter(true);
+    for (const Waker<bool>& waiter : std::exchange(waiters_, {}))
+      waiter(true);
   }
   /// Throws Cancelled on stop.
   Task<void> Wait(std::stop_token stop) {

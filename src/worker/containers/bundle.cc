@@ -51,9 +51,9 @@ Result<void> AppendBinds(const std::vector<BindMount>& binds, JsonArray& mounts)
                                            bind.dst_path + "\": both must be absolute paths");
     }
     if (bind.origin != 0 || (bind.mode != 0 && bind.mode != 1)) {
-      return Fail(ErrorKind::kInvalid,
-                  "bind mount at " + bind.dst_path + ": unknown origin " +
-                      std::to_string(bind.origin) + " or mode " + std::to_string(bind.mode));
+      return Fail(ErrorKind::kInvalid, "bind mount at " + bind.dst_path + ": unknown origin " +
+                                           std::to_string(bind.origin) + " or mode " +
+                                           std::to_string(bind.mode));
     }
     mounts.push_back(Bind(bind.src_path, bind.dst_path, bind.mode == 1));
   }
@@ -141,8 +141,7 @@ Result<Json> MakeBundle(const ContainerSpec& spec, const BundleContext& context)
                     {"mounts", std::move(mounts)},
                     {"linux", std::move(*section)}};
   if (!spec.privileged && !context.compiled_seccomp.empty()) {
-    bundle.Set("annotations",
-               JsonObject{{"run.oci.seccomp_bpf_data", context.compiled_seccomp}});
+    bundle.Set("annotations", JsonObject{{"run.oci.seccomp_bpf_data", context.compiled_seccomp}});
   }
   return bundle;
 }

@@ -13,12 +13,12 @@ namespace pinion::worker {
 /// What a bundle needs to know of the worker.
 struct BundleContext {
   const linux::CgroupLayout* cgroups = nullptr;
-  std::filesystem::path supervisor;   ///< its init half becomes process 1
-  std::filesystem::path folder;       ///< of the container: resolv.conf and hosts are in it
-  std::string cgroup;                 ///< below the root of each hierarchy
-  std::string network_namespace;      ///< path; empty: a new one with loopback only
-  std::string user_namespace;         ///< path of one that owns the network's; empty: a new one
-  std::string compiled_seccomp;       ///< empty: the runtime compiles the profile
+  std::filesystem::path supervisor;  ///< its init half becomes process 1
+  std::filesystem::path folder;      ///< of the container: resolv.conf and hosts are in it
+  std::string cgroup;                ///< below the root of each hierarchy
+  std::string network_namespace;     ///< path; empty: a new one with loopback only
+  std::string user_namespace;        ///< path of one that owns the network's; empty: a new one
+  std::string compiled_seccomp;      ///< empty: the runtime compiles the profile
 };
 
 /// The OCI configuration (config.json) of a container. kInvalid names the field that cannot be.

@@ -25,7 +25,8 @@ constexpr std::int64_t kDiscardBytesMin = 1 << 20;
 Container::Container(ContainerServices& services, ContainerSpec spec)
     : services_(services),
       spec_(std::move(spec)),
-      folder_(services.options.work_dir / "containers" / spec_.handle) {}
+      folder_(services.options.work_dir / "containers" / spec_.handle,
+              services.launcher.RunFolder(spec_.handle)) {}
 
 Task<void> Container::Store() {
   state_.properties = spec_.properties;
@@ -54,7 +55,8 @@ Task<void> Container::Tell(std::uint32_t kind, std::uint32_t process, std::int64
   }
 }
 
-// --- Processes --------------------------------------------------------------------------------------
+// --- Processes
+// --------------------------------------------------------------------------------------
 
 std::shared_ptr<ContainerProcess> Container::FindProcess(const std::string& id) const {
   const auto found = by_id_.find(id);
@@ -106,7 +108,8 @@ Task<std::shared_ptr<ContainerProcess>> Container::StartProcess(ProcessSpec spec
   const std::uint64_t owner = (user->uid + base) << 32 | (user->gid + base);
   co_await Tell(kPinionRun, process->number, process->has_terminal() ? 1 : 0,
                 static_cast<std::int64_t>(owner), stop);
-  while (!process->started && !process->end) co_await process->changed.Wait(stop);
+  while (!process->started && !process->end)
+    co_await process->changed.Wait(stop);
   if (process->end && process->end->unexecuted) {
     const int cause = process->end->exit_status;
     std::string message = "process " + process->id + ": ";
@@ -146,7 +149,8 @@ Task<std::shared_ptr<linux::WatchedFd>> Container::OpenInput(
   if (process->input || process->end) co_return process->input;
   process->input_answered = false;
   co_await Tell(kPinionGiveInput, process->number, 0, 0, stop);
-  while (!process->input_answered && !process->end) co_await process->changed.Wait(stop);
+  while (!process->input_answered && !process->end)
+    co_await process->changed.Wait(stop);
   co_return process->input;
 }
 
@@ -160,8 +164,8 @@ void Container::Delivered(ContainerProcess& process, OutputStream stream, std::i
   const auto index = static_cast<std::size_t>(stream);
   process.delivered[index] = std::max(process.delivered[index], offset);
   // Only far enough ahead to matter: the supervisor blocks the pipe at the limit.
-  if (process.end || process.delivered[index] - process.told[index] <
-                         services_.options.unread_bytes_max / 8) {
+  if (process.end ||
+      process.delivered[index] - process.told[index] < services_.options.unread_bytes_max / 8) {
     return;
   }
   PinionMessage message{};
@@ -173,8 +177,8 @@ void Container::Delivered(ContainerProcess& process, OutputStream stream, std::i
   if (link_) link_->TrySend(message);
 }
 
-void Container::Acknowledge(std::shared_ptr<ContainerProcess> process,
-                            std::array<std::int64_t, 2> offsets) {
+Task<void> Container::Acknowledge(std::shared_ptr<ContainerProcess> process,
+                                  std::array<std::int64_t, 2> offsets) {
   for (const OutputStream stream : {OutputStream::kStdout, OutputStream::kStderr}) {
     const auto index = static_cast<std::size_t>(stream);
     Delivered(*process, stream, std::min(offsets[index], process->size[index]));
@@ -182,17 +186,13 @@ void Container::Acknowledge(std::shared_ptr<ContainerProcess> process,
     const std::int64_t to = std::min(offsets[index], process->size[index]) & ~(kDiscardUnit - 1);
     if (to - from < kDiscardBytesMin) continue;
     process->discarded[index] = to;
-    services_.tasks.Spawn(Discard(process, stream, from, to));
+    co_await services_.pool.Run(
+        [process, stream, from, to] { DiscardOutput(process->folder, stream, from, to); });
   }
 }
 
-Task<void> Container::Discard(std::shared_ptr<ContainerProcess> process, OutputStream stream,
-                              std::int64_t from, std::int64_t to) {
-  co_await services_.pool.Run(
-      [process, stream, from, to] { DiscardOutput(process->folder, stream, from, to); });
-}
-
-// --- State --------------------------------------------------------------------------------------------
+// --- State
+// --------------------------------------------------------------------------------------------
 
 Task<void> Container::SaveState() {
   const Semaphore::Permit permit = co_await saving_.Acquire({});
@@ -219,9 +219,9 @@ Task<void> Container::SetGraceTime(std::int64_t nanoseconds) {
 
 Task<void> Container::CheckEpoch(std::int64_t epoch) {
   if (epoch < state_.epoch) {
-    throw Failure(ErrorKind::kConflict, "epoch " + std::to_string(epoch) + " is out of date: epoch " +
-                                            std::to_string(state_.epoch) + " owns container " +
-                                            handle());
+    throw Failure(ErrorKind::kConflict,
+                  "epoch " + std::to_string(epoch) + " is out of date: epoch " +
+                      std::to_string(state_.epoch) + " owns container " + handle());
   }
   if (epoch == state_.epoch) co_return;
   state_.epoch = epoch;

@@ -25,7 +25,7 @@ class ExecutableNotFound : public Failure {
 /// What all containers of a worker share. Outlives them.
 struct ContainerServices {
   const ContainersOptions& options;
-  const Launcher& launcher;
+  Launcher& launcher;
   Network& network;
   ThreadPool& pool;
   Timers& timers;
@@ -64,7 +64,8 @@ class Container : public std::enable_shared_from_this<Container> {
   /// Null if there is none.
   std::shared_ptr<ContainerProcess> FindProcess(const std::string& id) const;
 
-  /// Ends all processes: TERM and, after the grace time, KILL; or KILL at once. The container stays.
+  /// Ends all processes: TERM and, after the grace time, KILL; or KILL at once. The container
+  /// stays.
   Task<void> Stop(bool kill, std::stop_token stop);
   /// Sends TERM, or KILL, to one process.
   Task<void> Signal(std::shared_ptr<ContainerProcess> process, bool kill, std::stop_token stop);
@@ -85,8 +86,8 @@ class Container : public std::enable_shared_from_this<Container> {
   /// A reader has got the output up to there: lets the process run ahead further.
   void Delivered(ContainerProcess& process, OutputStream stream, std::int64_t offset);
   /// Nobody will read below these offsets again: frees their disk space.
-  void Acknowledge(std::shared_ptr<ContainerProcess> process,
-                   std::array<std::int64_t, 2> offsets);
+  Task<void> Acknowledge(std::shared_ptr<ContainerProcess> process,
+                         std::array<std::int64_t, 2> offsets);
 
  private:
   Task<void> Start();
@@ -101,8 +102,6 @@ class Container : public std::enable_shared_from_this<Container> {
                   std::stop_token stop);
   Task<std::shared_ptr<ContainerProcess>> StartProcess(protocol::garden::ProcessSpec spec,
                                                        std::stop_token stop);
-  Task<void> Discard(std::shared_ptr<ContainerProcess> process, OutputStream stream,
-                     std::int64_t from, std::int64_t to);
   void ForgetOldProcesses();
   Task<void> SaveState();
   bool AnyRunning() const;

@@ -11,7 +11,8 @@
 // How a container starts, is followed, and ends. Its processes and state are in container.cc.
 namespace pinion::worker {
 
-// --- Start --------------------------------------------------------------------------------------------
+// --- Start
+// --------------------------------------------------------------------------------------------
 
 Task<void> Container::EnsureRunning(std::stop_token stop) {
   if (status_ == Status::kNew || status_ == Status::kEnded) {
@@ -20,7 +21,8 @@ Task<void> Container::EnsureRunning(std::stop_token stop) {
     // Not tied to this caller: when it goes away, others may wait for the same start.
     if (!services_.tasks.Spawn(StartAndReport(shared_from_this()))) throw Cancelled();
   }
-  while (status_ == Status::kStarting) co_await changed_.Wait(stop);
+  while (status_ == Status::kStarting)
+    co_await changed_.Wait(stop);
   if (status_ == Status::kRunning) co_return;
   if (!start_error_.empty()) throw Failure(ErrorKind::kInternal, start_error_);
   throw Failure(ErrorKind::kUnavailable, "container " + handle() + " ended meanwhile");
@@ -36,6 +38,9 @@ Task<void> Container::StartAndReport(std::shared_ptr<Container> self) {
   }
   if (!start_error_.empty() && status_ == Status::kStarting) status_ = Status::kEnded;
   changed_.Notify();
+  const Result<void> refilled =
+      co_await services_.pool.Run([this] { return services_.launcher.Refill(); });
+  if (!refilled) services_.log.Warn("no supervisor waits", {{"error", refilled.error().message}});
 }
 
 Task<void> Container::Start() {
@@ -48,39 +53,44 @@ Task<void> Container::Start() {
   Result<LaunchedSupervisor> launched =
       co_await services_.pool.Run([this, &slot]() -> Result<LaunchedSupervisor> {
         const auto path_of = [](const linux::UniqueFd& fd) {
-          return fd ? "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(fd.get()) : "";
+          return fd ? "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(fd.get())
+                    : "";
         };
         std::string hosts = "127.0.0.1 localhost\n::1 localhost\n";
         if (!slot.address.empty()) hosts += slot.address + " " + handle() + "\n";
-        for (const std::string& line : services_.options.extra_hosts) hosts += line + "\n";
-        auto written = linux::ReplaceFile(folder_.path() / "hosts", hosts, 0644);
-        if (!written) return std::unexpected(written.error());
-        written = linux::ReplaceFile(folder_.path() / "resolv.conf",
-                                     services_.network.resolver_config(), 0644);
-        if (!written) return std::unexpected(written.error());
-        auto bundle = MakeBundle(
-            spec_, {.cgroups = &services_.launcher.cgroups(),
-                    .supervisor = services_.launcher.supervisor(),
-                    .folder = folder_.path(),
-                    .cgroup = services_.launcher.CgroupOf(handle()),
-                    .network_namespace = path_of(slot.network),
-                    .user_namespace = path_of(slot.user),
-                    .compiled_seccomp = services_.launcher.compiled_seccomp()});
-        if (!bundle) return std::unexpected(std::move(bundle).error());
-        written = linux::ReplaceFile(folder_.path() / "config.json", ToText(*bundle));
-        if (!written) return std::unexpected(written.error());
+        for (const std::string& line : services_.options.extra_hosts)
+          hosts += line + "\n";
         // What a supervisor that was killed may have left.
         if (auto clean = services_.launcher.CleanUp(handle()); !clean) {
           return std::unexpected(std::move(clean).error());
         }
-        return services_.launcher.Launch(handle(), folder_.path());
+        auto written = folder_.MakeRunFolder();
+        if (!written) return std::unexpected(written.error());
+        written = linux::ReplaceFile(folder_.run_path() / "hosts", hosts, 0644);
+        if (!written) return std::unexpected(written.error());
+        written = linux::ReplaceFile(folder_.run_path() / "resolv.conf",
+                                     services_.network.resolver_config(), 0644);
+        if (!written) return std::unexpected(written.error());
+        auto bundle =
+            MakeBundle(spec_, {.cgroups = &services_.launcher.cgroups(),
+                               .supervisor = services_.launcher.supervisor(),
+                               .folder = folder_.run_path(),
+                               .cgroup = services_.launcher.CgroupOf(handle()),
+                               .network_namespace = path_of(slot.network),
+                               .user_namespace = path_of(slot.user),
+                               .compiled_seccomp = services_.launcher.compiled_seccomp()});
+        if (!bundle) return std::unexpected(std::move(bundle).error());
+        written = linux::ReplaceFile(folder_.run_path() / "config.json", ToText(*bundle));
+        if (!written) return std::unexpected(written.error());
+        return services_.launcher.Launch(handle());
       });
   if (!launched) throw Failure(launched.error());
   link_ = std::make_shared<SupervisorLink>(services_.executor, std::move(launched->socket));
   services_.tasks.Spawn(Reap(shared_from_this(), std::move(launched->pidfd), launched->pid));
   following_ = true;
   services_.tasks.Spawn(Follow(shared_from_this()));
-  while (status_ == Status::kStarting && start_error_.empty()) co_await changed_.Wait(stop);
+  while (status_ == Status::kStarting && start_error_.empty())
+    co_await changed_.Wait(stop);
 }
 
 Task<void> Container::Reap(std::shared_ptr<Container> self, linux::UniqueFd pidfd, pid_t pid) {
@@ -89,12 +99,14 @@ Task<void> Container::Reap(std::shared_ptr<Container> self, linux::UniqueFd pidf
   ::waitpid(pid, nullptr, WNOHANG);
 }
 
-// --- Following the supervisor --------------------------------------------------------------------------
+// --- Following the supervisor
+// --------------------------------------------------------------------------
 
 Task<void> Container::Follow(std::shared_ptr<Container> self) {
   const std::shared_ptr<SupervisorLink> link = link_;
   const std::stop_token stop = services_.tasks.stop_token();
-  while (auto received = co_await link->Receive(stop)) Handle(std::move(*received));
+  while (auto received = co_await link->Receive(stop))
+    Handle(std::move(*received));
   co_await SupervisorGone();
 }
 
@@ -131,8 +143,8 @@ void Container::HandleProcess(ContainerProcess& process, SupervisorMessage recei
     case kPinionInput:
       process.input_answered = true;
       if (received.descriptor) {
-        process.input = std::make_shared<linux::WatchedFd>(services_.executor,
-                                                           std::move(received.descriptor));
+        process.input =
+            std::make_shared<linux::WatchedFd>(services_.executor, std::move(received.descriptor));
       }
       break;
     case kPinionExited:
@@ -199,8 +211,8 @@ Task<void> Container::Recover() {
                  .processes = {},
                  .supervised = false,
                  .socket = linux::UniqueFd()};
-    if (auto lock = linux::TryLockFile(folder_.path() / "lock"); lock && !*lock) {
-      result.socket = SupervisorLink::Connect(folder_.path());
+    if (auto lock = linux::TryLockFile(folder_.run_path() / "lock"); lock && !*lock) {
+      result.socket = SupervisorLink::Connect(folder_.run_path());
       result.supervised = result.socket.has_value();
     }
     // After the connection: what ends from now on is told by it.
@@ -209,8 +221,8 @@ Task<void> Container::Recover() {
   });
   if (found.state) state_ = std::move(*found.state);
   if (!found.socket) {
-    services_.log.Warn("supervisor does not answer", {{"container", handle()},
-                                                      {"error", found.socket.error().message}});
+    services_.log.Warn("supervisor does not answer",
+                       {{"container", handle()}, {"error", found.socket.error().message}});
   }
   for (StoredProcess& stored : found.processes) {
     auto process = std::make_shared<ContainerProcess>();
@@ -237,17 +249,19 @@ Task<void> Container::Recover() {
   services_.tasks.Spawn(Follow(shared_from_this()));
 }
 
-// --- Stop and destroy ----------------------------------------------------------------------------------
+// --- Stop and destroy
+// ----------------------------------------------------------------------------------
 
 Task<void> Container::Stop(bool kill, std::stop_token stop) {
   if (status_ != Status::kRunning) co_return;
   if (!kill && AnyRunning()) {
     co_await Tell(kPinionSignal, PINION_ALL_PROCESSES, SIGTERM, 0, stop);
-    const Duration grace = state_.grace_time > 0 ? Duration(state_.grace_time)
-                                                 : services_.options.grace_time;
+    const Duration grace =
+        state_.grace_time > 0 ? Duration(state_.grace_time) : services_.options.grace_time;
     Deadline deadline(services_.timers, grace, stop);
     try {
-      while (AnyRunning()) co_await changed_.Wait(deadline.token());
+      while (AnyRunning())
+        co_await changed_.Wait(deadline.token());
     } catch (const Cancelled&) {
       if (!deadline.expired()) throw;
     }
@@ -256,14 +270,16 @@ Task<void> Container::Stop(bool kill, std::stop_token stop) {
   co_await Tell(kPinionSignal, PINION_ALL_PROCESSES, SIGKILL, 0, stop);
   Deadline deadline(services_.timers, std::chrono::seconds(5), stop);
   try {
-    while (AnyRunning()) co_await changed_.Wait(deadline.token());
+    while (AnyRunning())
+      co_await changed_.Wait(deadline.token());
     co_return;
   } catch (const Cancelled&) {
     if (!deadline.expired()) throw;
   }
   // Its init does not act any more: the kernel ends the namespace with it.
   co_await Tell(kPinionKill, 0, 0, 0, stop);
-  while (AnyRunning()) co_await changed_.Wait(stop);
+  while (AnyRunning())
+    co_await changed_.Wait(stop);
 }
 
 Task<void> Container::Signal(std::shared_ptr<ContainerProcess> process, bool kill,
@@ -281,7 +297,8 @@ Task<void> Container::Destroy() {
     co_await link->Send(message, stop);
     Deadline deadline(services_.timers, std::chrono::seconds(10), stop);
     try {
-      while (following_) co_await changed_.Wait(deadline.token());
+      while (following_)
+        co_await changed_.Wait(deadline.token());
     } catch (const Cancelled&) {
       if (!deadline.expired()) throw;
       services_.log.Warn("supervisor does not end its container", {{"container", handle()}});

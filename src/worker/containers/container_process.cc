@@ -15,6 +15,12 @@ Result<std::string> ReadOutput(const std::filesystem::path& folder, OutputStream
   // Discarded bytes read as zeros; the first that are there come instead.
   const off_t data = ::lseek(file.get(), offset, SEEK_DATA);
   if (data > offset) offset = data;
+  if (data < 0 && errno == ENXIO) {
+    // Nothing but discarded bytes up to the end.
+    const off_t end = ::lseek(file.get(), 0, SEEK_END);
+    if (end > offset) offset = end;
+    return std::string();
+  }
   std::string bytes(limit, '\0');
   const ssize_t count = ::pread(file.get(), bytes.data(), bytes.size(), offset);
   if (count < 0) return std::unexpected(SystemError("read " + path.string(), errno));

@@ -46,7 +46,7 @@ Task<void> Containers::RecoverAll() {
     for (fs::directory_iterator entry(options_.work_dir / "containers", error), last;
          !error && entry != last; entry.increment(error)) {
       found.push_back({.handle = entry->path().filename(),
-                       .spec = ContainerFolder(entry->path()).LoadSpec()});
+                       .spec = ContainerFolder(entry->path(), {}).LoadSpec()});
     }
     return found;
   });
@@ -64,7 +64,8 @@ Task<void> Containers::RecoverAll() {
       co_await container->Destroy();
     }
   }
-  if (!entries.empty()) log_.Info("containers taken up", {{"count", static_cast<long long>(size())}});
+  if (!entries.empty())
+    log_.Info("containers taken up", {{"count", static_cast<long long>(size())}});
 }
 
 Task<void> Containers::Shutdown() {
@@ -81,8 +82,8 @@ Task<std::shared_ptr<Container>> Containers::Create(ContainerSpec spec, std::sto
   if (const auto found = containers_.find(spec.handle); found != containers_.end()) {
     container = found->second;
     if (ToJson(container->spec()) != ToJson(spec)) {
-      throw Failure(ErrorKind::kConflict, "container " + spec.handle +
-                                              " exists already, with another specification");
+      throw Failure(ErrorKind::kConflict,
+                    "container " + spec.handle + " exists already, with another specification");
     }
     co_await container->EnsureRunning(std::move(stop));
     co_return container;
@@ -101,8 +102,8 @@ Task<std::shared_ptr<Container>> Containers::Create(ContainerSpec spec, std::sto
   } catch (const Failure&) {
     log_.Warn("container not created", {{"container", handle}, {"error", CurrentError().message}});
     // Nothing is left of what could not be made: the next try starts from nothing.
-    tasks_.Spawn(DestroyAndReport(container, std::make_shared<Event>(),
-                                  std::make_shared<std::string>()));
+    tasks_.Spawn(
+        DestroyAndReport(container, std::make_shared<Event>(), std::make_shared<std::string>()));
     throw;
   }
   co_return container;

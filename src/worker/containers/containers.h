@@ -17,16 +17,17 @@ class Containers {
   Containers(const Containers&) = delete;
   Containers& operator=(const Containers&) = delete;
 
-  /// Prepares the machine and takes up the containers that are there; what is left of half-made ones
-  /// is removed. The error says what is missing and how to get it.
+  /// Prepares the machine and takes up the containers that are there; what is left of half-made
+  /// ones is removed. The error says what is missing and how to get it.
   Task<Result<void>> Start();
   /// Lets go of all containers; they run on, and the next Start() takes them up.
   Task<void> Shutdown();
 
-  /// Makes and starts a container; an empty handle is replaced by a new one. Creating one again with
-  /// the same specification finds it. Failures: kInvalid, kConflict (another specification),
+  /// Makes and starts a container; an empty handle is replaced by a new one. Creating one again
+  /// with the same specification finds it. Failures: kInvalid, kConflict (another specification),
   /// kTooLarge (too many containers), kInternal (the runtime's words).
-  Task<std::shared_ptr<Container>> Create(protocol::garden::ContainerSpec spec, std::stop_token stop);
+  Task<std::shared_ptr<Container>> Create(protocol::garden::ContainerSpec spec,
+                                          std::stop_token stop);
   /// kNotFound, when nothing is known by that handle.
   Result<std::shared_ptr<Container>> Find(const std::string& handle) const;
   /// Handles of containers whose properties have all of these values, sorted.

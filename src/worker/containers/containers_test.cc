@@ -42,10 +42,12 @@ class ContainersTest : public ::testing::Test {
     return loop().RunUntilDone(container.Run(std::move(spec), {}));
   }
   static Task<void> UntilEnd(std::shared_ptr<ContainerProcess> process) {
-    while (!process->end) co_await process->changed.Wait({});
+    while (!process->end)
+      co_await process->changed.Wait({});
   }
   static Task<void> UntilOutput(std::shared_ptr<ContainerProcess> process, std::int64_t bytes) {
-    while (process->size[0] < bytes && !process->end) co_await process->changed.Wait({});
+    while (process->size[0] < bytes && !process->end)
+      co_await process->changed.Wait({});
   }
   ProcessEnd Wait(const std::shared_ptr<ContainerProcess>& process) {
     loop().RunUntilDone(UntilEnd(process));
@@ -109,7 +111,8 @@ TEST_F(ContainersTest, StopSendsTermAndThenKills) {
   ContainerSpec spec = Spec("stopped");
   spec.grace_time = 200'000'000;
   auto container = Create(spec);
-  auto polite = Run(*container, Shell("trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.01; done"));
+  auto polite =
+      Run(*container, Shell("trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.01; done"));
   loop().RunUntilDone(UntilOutput(polite, 3));
   loop().RunUntilDone(container->Stop(false, {}));
   EXPECT_EQ(Wait(polite).exit_status, 3);

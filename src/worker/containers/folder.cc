@@ -1,6 +1,7 @@
 #include "worker/containers/folder.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
@@ -17,7 +18,8 @@ namespace fs = std::filesystem;
 using protocol::garden::ContainerSpec;
 using protocol::garden::ProcessSpec;
 
-/// Root inside a container is nobody outside, and its runtime reaches mounts below this folder as it.
+/// Root inside a container is nobody outside, and its runtime reaches mounts below this folder as
+/// it.
 Result<void> MakeFolder(const fs::path& path) {
   if (::mkdir(path.c_str(), 0711) != 0 && errno != EEXIST) {
     return std::unexpected(SystemError("make folder " + path.string(), errno));
@@ -48,6 +50,16 @@ Result<void> ContainerFolder::Make(const ContainerSpec& spec) const {
   return linux::ReplaceFile(path_ / "spec.json", ToText(ToJson(spec)));
 }
 
+Result<void> ContainerFolder::MakeRunFolder() const {
+  if (auto made = MakeFolder(run_path_); !made) return made;
+  std::error_code error;
+  const fs::path target = fs::absolute(path_, error);
+  if (::symlink(target.c_str(), (run_path_ / "state").c_str()) != 0 && errno != EEXIST) {
+    return std::unexpected(SystemError("link " + (run_path_ / "state").string(), errno));
+  }
+  return {};
+}
+
 Result<ContainerSpec> ContainerFolder::LoadSpec() const {
   return Load<ContainerSpec>(path_ / "spec.json");
 }
@@ -72,7 +84,9 @@ Result<void> ContainerFolder::MakeProcess(std::uint32_t number, const ProcessSpe
                                           const std::string& init_spec) const {
   const fs::path folder = ProcessPath(number);
   if (auto made = MakeFolder(folder); !made) return made;
-  if (auto saved = linux::ReplaceFile(folder / "spec", init_spec); !saved) return saved;
+  if (auto saved = linux::ReplaceFile(run_path_ / ("spec-" + std::to_string(number)), init_spec);
+      !saved)
+    return saved;
   return linux::ReplaceFile(folder / "id.json", ToText(ToJson(spec)));
 }
 
@@ -102,8 +116,7 @@ std::vector<StoredProcess> ContainerFolder::LoadProcesses() const {
        entry.increment(error)) {
     const std::string name = entry->path().filename();
     StoredProcess process;
-    const auto [end, bad] =
-        std::from_chars(name.data(), name.data() + name.size(), process.number);
+    const auto [end, bad] = std::from_chars(name.data(), name.data() + name.size(), process.number);
     if (bad != std::errc() || end != name.data() + name.size()) continue;
     auto spec = Load<ProcessSpec>(entry->path() / "id.json");
     if (!spec) continue;
@@ -120,6 +133,7 @@ std::vector<StoredProcess> ContainerFolder::LoadProcesses() const {
 void ContainerFolder::RemoveProcess(std::uint32_t number) const {
   std::error_code ignored;
   fs::remove_all(ProcessPath(number), ignored);
+  fs::remove(run_path_ / ("spec-" + std::to_string(number)), ignored);
 }
 
 Result<void> CheckHandle(const std::string& handle) {
@@ -129,10 +143,11 @@ Result<void> CheckHandle(const std::string& handle) {
                       return std::isalnum(c) || c == '_' || c == '-' || c == '.';
                     });
   if (good) return {};
-  return Fail(ErrorKind::kInvalid,
-              "container handle \"" + handle.substr(0, 128) +
-                  "\" is refused: use 1 to 128 letters, digits, '_', '-' and '.', the first a letter "
-                  "or digit");
+  return Fail(
+      ErrorKind::kInvalid,
+      "container handle \"" + handle.substr(0, 128) +
+          "\" is refused: use 1 to 128 letters, digits, '_', '-' and '.', the first a letter "
+          "or digit");
 }
 
 }  // namespace pinion::worker

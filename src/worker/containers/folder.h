@@ -41,18 +41,24 @@ struct StoredProcess {
   std::int64_t stderr_size = 0;
 };
 
-/// The folder of one container, all that is known about it on disk:
+/// The two folders of one container. On disk, all that is known about it:
 ///   spec.json    as it was asked for           state.json  properties, grace time, epoch
+///   processes/N/ id.json, stdout, stderr, exit ended       why the container is no more
+/// In memory (below /run), what dies with the machine:
 ///   config.json  for the runtime               lock        held by the supervisor while it lives
-///   control      the supervisor's socket       ended       why the container is no more
-///   processes/N/ id.json, spec (for init), stdout, stderr, exit
-/// All methods block; any thread.
+///   control      the supervisor's socket       spec-N      of process N, for init
+///   hosts, resolv.conf                         state       a link to the folder on disk
+/// Making files on disk takes up to a millisecond each. All methods block; any thread.
 class ContainerFolder {
  public:
-  explicit ContainerFolder(std::filesystem::path path) : path_(std::move(path)) {}
+  ContainerFolder(std::filesystem::path path, std::filesystem::path run_path)
+      : path_(std::move(path)), run_path_(std::move(run_path)) {}
   const std::filesystem::path& path() const { return path_; }
+  const std::filesystem::path& run_path() const { return run_path_; }
 
   Result<void> Make(const protocol::garden::ContainerSpec& spec) const;
+  /// The folder in memory; it may be there.
+  Result<void> MakeRunFolder() const;
   Result<protocol::garden::ContainerSpec> LoadSpec() const;
   Result<void> SaveState(const ContainerState& state) const;
   Result<ContainerState> LoadState() const;
@@ -70,10 +76,11 @@ class ContainerFolder {
 
  private:
   std::filesystem::path path_;
+  std::filesystem::path run_path_;
 };
 
-/// Handles are folder names, host names and cgroup names: 1 to 128 letters, digits, '_', '-' and '.',
-/// the first a letter or digit.
+/// Handles are folder names, host names and cgroup names: 1 to 128 letters, digits, '_', '-' and
+/// '.', the first a letter or digit.
 Result<void> CheckHandle(const std::string& handle);
 
 }  // namespace pinion::worker

@@ -64,13 +64,15 @@ std::int64_t OffsetOf(const http::Query& query, std::string_view name) {
 }
 
 /// Forgets what the request says has been read for good.
-void TakeAcknowledgement(const Exchange& exchange, Container& container,
-                         const std::shared_ptr<ContainerProcess>& process) {
+Task<void> TakeAcknowledgement(const Exchange& exchange, std::shared_ptr<Container> container,
+                               std::shared_ptr<ContainerProcess> process) {
   const std::string_view out = exchange.request().headers.Get("X-Pinion-Acknowledged-Stdout");
   const std::string_view err = exchange.request().headers.Get("X-Pinion-Acknowledged-Stderr");
-  container.Acknowledge(process,
-                        {out.empty() ? 0 : Number(out, "X-Pinion-Acknowledged-Stdout"),
-                         err.empty() ? 0 : Number(err, "X-Pinion-Acknowledged-Stderr")});
+  if (out.empty() && err.empty()) co_return;
+  const std::array<std::int64_t, 2> offsets{
+      out.empty() ? 0 : Number(out, "X-Pinion-Acknowledged-Stdout"),
+      err.empty() ? 0 : Number(err, "X-Pinion-Acknowledged-Stderr")};
+  co_await container->Acknowledge(std::move(process), offsets);
 }
 
 }  // namespace
@@ -135,7 +137,8 @@ Task<void> GardenServer::Converse(Exchange& exchange, int status,
     hello.stream_id = id;
     co_await stream->Write(ToText(ToJson(hello)) + "\n", gone.token());
     input.Spawn(ReadInput(*stream, container, process, gone));
-    while (!process->end) co_await process->changed.Wait(gone.token());
+    while (!process->end)
+      co_await process->changed.Wait(gone.token());
     co_await stream->Write(ToText(ToJson(EndPayload(*process))) + "\n", gone.token());
   } catch (...) {
     error = std::current_exception();
@@ -221,8 +224,8 @@ Task<void> GardenServer::StreamOutput(Exchange& exchange, PathParams params, Out
       co_await stream->Write(chunk->bytes, exchange.stop());
     }
   } catch (const Failure& failure) {
-    log_.Debug("output not delivered", {{"container", attachment->handle},
-                                        {"error", failure.error().message}});
+    log_.Debug("output not delivered",
+               {{"container", attachment->handle}, {"error", failure.error().message}});
   }
   stream->Close();
 }
@@ -230,16 +233,16 @@ Task<void> GardenServer::StreamOutput(Exchange& exchange, PathParams params, Out
 Task<void> GardenServer::Log(Exchange& exchange, PathParams params) {
   const auto container = co_await Find(exchange, params);
   const auto process = FindProcess(*container, params);
-  const http::Query query =
-      ValueOrThrow(http::Query::Parse(exchange.request().QueryText()));
+  const http::Query query = ValueOrThrow(http::Query::Parse(exchange.request().QueryText()));
   OutputCursor cursor(pool_, container, process,
                       {OffsetOf(query, "stdout"), OffsetOf(query, "stderr")});
-  TakeAcknowledgement(exchange, *container, process);
+  co_await TakeAcknowledgement(exchange, container, process);
   http::BodyWriter* body = co_await exchange.Start(
-      {.status = 200, .headers = {{"Content-Type", "application/octet-stream"}}, .body = {}}, false);
+      {.status = 200, .headers = {{"Content-Type", "application/octet-stream"}}, .body = {}},
+      false);
   while (auto chunk = co_await cursor.Next(exchange.stop())) {
-    const auto source = chunk->stream == OutputStream::kStdout ? LogFrameSource::kStdout
-                                                               : LogFrameSource::kStderr;
+    const auto source =
+        chunk->stream == OutputStream::kStdout ? LogFrameSource::kStdout : LogFrameSource::kStderr;
     co_await body->Write(Frame(source, chunk->offset, chunk->bytes), exchange.stop());
   }
   JsonObject end;
@@ -255,7 +258,7 @@ Task<void> GardenServer::Log(Exchange& exchange, PathParams params) {
 Task<void> GardenServer::Acknowledge(Exchange& exchange, PathParams params) {
   const auto container = co_await Find(exchange, params);
   const auto process = FindProcess(*container, params);
-  TakeAcknowledgement(exchange, *container, process);
+  co_await TakeAcknowledgement(exchange, container, process);
   co_await exchange.Respond(
       {.status = 200, .headers = {{"Content-Type", "application/json"}}, .body = "{}\n"});
 }

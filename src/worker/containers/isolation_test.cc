@@ -46,7 +46,8 @@ class IsolationTest : public ::testing::Test {
     return spec;
   }
   static Task<void> UntilEnd(std::shared_ptr<ContainerProcess> process) {
-    while (!process->end) co_await process->changed.Wait({});
+    while (!process->end)
+      co_await process->changed.Wait({});
   }
   struct Outcome {
     std::string output;
@@ -118,7 +119,8 @@ TEST_F(IsolationTest, DeviceNodesOfAnImageCannotBeUsed) {
   ASSERT_EQ(::lchown((rootfs() / "tmp/kmsg").c_str(), kHostIdBase, kHostIdBase), 0);
   auto container = Create(Spec("devices"));
   EXPECT_NE(Run(*container, Script("head -c 1 /tmp/kmsg")).status, 0);
-  EXPECT_EQ(Output(*container, "head -c 1 /dev/zero /dev/urandom > /dev/null && echo fine"), "fine\n");
+  EXPECT_EQ(Output(*container, "head -c 1 /dev/zero /dev/urandom > /dev/null && echo fine"),
+            "fine\n");
 }
 
 TEST_F(IsolationTest, MemoryLimitsKillWhatGrowsTooLarge) {
@@ -146,9 +148,9 @@ TEST_F(IsolationTest, ProcessesHaveTheirUserFolderAndEnvironment) {
   ContainerSpec container_spec = Spec("process");
   container_spec.env = {"A=container", "B=container"};
   auto container = Create(container_spec);
-  ProcessSpec spec =
-      Script("id -u; id -g; id -G; pwd; echo $A $B; echo $HOME $USER; echo $PATH; "
-             "echo reopened > /dev/stdout");
+  ProcessSpec spec = Script(
+      "id -u; id -g; id -G; pwd; echo $A $B; echo $HOME $USER; echo $PATH; "
+      "echo reopened > /dev/stdout");
   spec.user = "build";
   spec.dir = "/work/deep/folder";
   spec.env = {"B=process"};
@@ -205,6 +207,8 @@ std::size_t CountEntries(const fs::path& folder) {
 TEST_F(IsolationTest, NothingIsLeftOfDestroyedContainers) {
   const Launcher& launcher = worker_->containers().launcher();
   const auto count = [&] {
+    while (launcher.waiting() < 3)
+      loop().Poll();
     Traces traces;
     const std::string mounts = ReadFile("/proc/self/mountinfo").value_or("");
     traces.mounts = static_cast<std::size_t>(std::ranges::count(mounts, '\n'));
@@ -216,13 +220,14 @@ TEST_F(IsolationTest, NothingIsLeftOfDestroyedContainers) {
         if (entry->is_directory()) ++traces.cgroups;
       }
     }
-    traces.states = CountEntries(folder_.path() / "work/run/runtime") +
+    const fs::path run = launcher.RunFolder("x").parent_path();
+    traces.states = CountEntries(run) + CountEntries(run.parent_path() / "runtime") +
                     CountEntries(folder_.path() / "work/containers");
     traces.descriptors = CountEntries("/proc/self/fd");
     for (const auto& entry : fs::directory_iterator("/proc")) {
       std::error_code error;
       const fs::path cwd = fs::read_symlink(entry.path() / "cwd", error);
-      if (!error && cwd.string().starts_with((folder_.path() / "work").string())) {
+      if (!error && cwd.string().starts_with(run.string())) {
         ++traces.supervisors;
       }
     }
@@ -249,7 +254,8 @@ TEST_F(IsolationTest, NothingIsLeftOfDestroyedContainers) {
 }
 
 TEST_F(IsolationTest, ManyContainersStartAtOnce) {
-  const auto create = [](Containers& containers, ContainerSpec spec, std::size_t& up) -> Task<void> {
+  const auto create = [](Containers& containers, ContainerSpec spec,
+                         std::size_t& up) -> Task<void> {
     co_await containers.Create(std::move(spec), {});
     ++up;
   };

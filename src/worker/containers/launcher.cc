@@ -1,19 +1,26 @@
 #include "worker/containers/launcher.h"
 
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
+#include <optional>
 
 #include "base/encoding.h"
 #include "base/files.h"
+#include "base/text.h"
 #include "linux/files.h"
 #include "linux/process.h"
 #include "worker/containers/seccomp.h"
+#include "worker/containers/supervisor_link.h"
 #include "worker/containers/supervisor_program.h"
 #include "worker/supervisor/protocol.h"
 
@@ -24,6 +31,7 @@ namespace fs = std::filesystem;
 using std::chrono::seconds;
 
 constexpr std::string_view kCgroupRoot = "pinion";
+constexpr std::size_t kWaitingSupervisors = 3;
 
 /// Root inside a container is nobody here, and must pass every folder on the way to its mounts.
 Result<void> CheckPassable(const fs::path& path) {
@@ -42,12 +50,42 @@ Result<void> CheckPassable(const fs::path& path) {
 Result<bool> RuntimeIsCrun(const std::string& runtime) {
   const auto version = linux::RunCommand({runtime, "--version"}, "", seconds(10));
   if (!version || version->exit_status != 0) {
-    return Fail(ErrorKind::kUnavailable,
-                "the container runtime \"" + runtime + "\" cannot be run (" +
-                    (version ? version->output : version.error().message) +
-                    "): install it with: apt-get install crun");
+    return Fail(ErrorKind::kUnavailable, "the container runtime \"" + runtime +
+                                             "\" cannot be run (" +
+                                             (version ? version->output : version.error().message) +
+                                             "): install it with: apt-get install crun");
   }
   return version->output.starts_with("crun");
+}
+
+/// The file that the name stands for, as a shell finds it.
+Result<fs::path> FindProgram(const std::string& name) {
+  if (name.find('/') != std::string::npos) return fs::path(name);
+  const char* path = std::getenv("PATH");
+  for (const std::string_view folder : Split(path ? path : "/usr/sbin:/usr/bin:/sbin:/bin", ':')) {
+    fs::path candidate = fs::path(folder) / name;
+    if (::access(candidate.c_str(), X_OK) == 0) return candidate;
+  }
+  return Fail(ErrorKind::kNotFound, name + " is not in PATH");
+}
+
+/// A copy in memory that nobody can change.
+Result<linux::UniqueFd> SealedCopy(const fs::path& program) {
+  auto content = ReadFile(program);
+  if (!content) return std::unexpected(std::move(content).error());
+  linux::UniqueFd copy(::memfd_create("runtime", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!copy) return std::unexpected(SystemError("memfd_create", errno));
+  std::string_view left = *content;
+  while (!left.empty()) {
+    const ssize_t written = ::write(copy.get(), left.data(), left.size());
+    if (written < 0) return std::unexpected(SystemError("copy " + program.string(), errno));
+    left.remove_prefix(static_cast<std::size_t>(written));
+  }
+  if (::fcntl(copy.get(), F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) !=
+      0) {
+    return std::unexpected(SystemError("seal the copy of " + program.string(), errno));
+  }
+  return copy;
 }
 
 }  // namespace
@@ -76,7 +114,14 @@ Result<void> Launcher::Prepare() {
   cgroups_ = std::move(*cgroups);
   auto is_crun = RuntimeIsCrun(options_.runtime);
   if (!is_crun) return std::unexpected(std::move(is_crun).error());
+  auto program = FindProgram(options_.runtime);
+  if (!program) return std::unexpected(std::move(program).error());
+  runtime_.Reset(::open(program->c_str(), O_RDONLY | O_CLOEXEC));
+  if (!runtime_) return std::unexpected(SystemError("open " + program->string(), errno));
   if (*is_crun) {
+    auto copy = SealedCopy(*program);
+    if (!copy) return std::unexpected(std::move(copy).error());
+    runtime_ = std::move(*copy);
     auto compiled = CompiledSeccomp();
     if (!compiled) return std::unexpected(std::move(compiled).error());
     compiled_seccomp_ = std::move(*compiled);
@@ -84,14 +129,25 @@ Result<void> Launcher::Prepare() {
   auto supervisor = InstallSupervisor(options_.work_dir);
   if (!supervisor) return std::unexpected(std::move(supervisor).error());
   supervisor_ = std::move(*supervisor);
-  for (const fs::path& folder : {options_.work_dir / "containers", RuntimeRoot()}) {
+  auto lock = linux::TryLockFile(options_.work_dir / "run" / "lock");
+  if (!lock) return std::unexpected(std::move(lock).error());
+  if (!*lock) {
+    return Fail(ErrorKind::kConflict, "another worker uses the folder " +
+                                          options_.work_dir.string() +
+                                          ": stop it, or give this one another work dir");
+  }
+  work_dir_lock_ = std::move(*lock);
+  std::error_code error;
+  const std::string identity =
+      ToHex(Sha256(fs::weakly_canonical(options_.work_dir, error).string())).substr(0, 8);
+  run_dir_ = fs::path("/run/pinion") / identity;
+  cgroup_parent_ = std::string(kCgroupRoot) + "/" + identity;
+  for (const fs::path& folder : {fs::path("/run/pinion"), run_dir_, run_dir_ / "containers",
+                                 RuntimeRoot(), options_.work_dir / "containers"}) {
     if (auto made = MakePassableFolder(folder); !made) return made;
   }
   if (auto passable = CheckPassable(options_.work_dir); !passable) return passable;
 
-  std::error_code error;
-  const std::string folder = fs::weakly_canonical(options_.work_dir, error).string();
-  cgroup_parent_ = std::string(kCgroupRoot) + "/" + ToHex(Sha256(folder)).substr(0, 8);
   tracking_files_.clear();
   for (const fs::path& root : cgroups_.tracking()) {
     const fs::path own = root / kCgroupRoot / "supervisors";
@@ -100,17 +156,28 @@ Result<void> Launcher::Prepare() {
     if (!tracking_files_.empty()) tracking_files_ += ':';
     tracking_files_ += own / "cgroup.procs";
   }
-  return {};
+  return Refill();
 }
 
-Result<LaunchedSupervisor> Launcher::Launch(const std::string& handle,
-                                            const fs::path& folder) const {
-  auto lock = linux::TryLockFile(folder / "lock");
-  if (!lock) return std::unexpected(std::move(lock).error());
-  if (!*lock) {
-    return Fail(ErrorKind::kConflict, "container " + handle + " still has a supervisor");
+Launcher::~Launcher() {
+  for (LaunchedSupervisor& supervisor : waiting_) {
+    supervisor.socket.Reset();
+    ::waitpid(supervisor.pid, nullptr, 0);
   }
-  ::unlink((folder / "ended").c_str());
+  if (run_dir_.empty()) return;
+  // Only what is empty goes: containers that run on keep theirs.
+  for (const fs::path& folder : {RuntimeRoot(), run_dir_ / "containers", run_dir_}) {
+    ::rmdir(folder.c_str());
+  }
+  cgroups_.RemoveIfEmpty(cgroup_parent_);
+}
+
+std::size_t Launcher::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return waiting_.size();
+}
+
+Result<LaunchedSupervisor> Launcher::SpawnSupervisor() const {
   int pair[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
     return std::unexpected(SystemError("socketpair", errno));
@@ -118,9 +185,10 @@ Result<LaunchedSupervisor> Launcher::Launch(const std::string& handle,
   LaunchedSupervisor launched{.socket = linux::UniqueFd(pair[0])};
   const linux::UniqueFd theirs(pair[1]);
   auto pid = linux::Spawn(
-      {.arguments = {supervisor_, "supervise", folder, handle, options_.runtime, RuntimeRoot(),
-                     Hierarchies(), tracking_files_, std::to_string(options_.unread_bytes_max)},
-       .descriptors = {{theirs.get(), kPinionWorkerFd}, {lock->get(), kPinionLockFd}},
+      {.arguments = {supervisor_, "supervise", run_dir_ / "containers", options_.runtime,
+                     RuntimeRoot(), Hierarchies(), tracking_files_,
+                     std::to_string(options_.unread_bytes_max)},
+       .descriptors = {{theirs.get(), kPinionWorkerFd}, {runtime_.get(), kPinionRuntimeFd}},
        .new_session = true});
   if (!pid) return std::unexpected(std::move(pid).error());
   launched.pid = *pid;
@@ -129,13 +197,55 @@ Result<LaunchedSupervisor> Launcher::Launch(const std::string& handle,
   return launched;
 }
 
+Result<void> Launcher::Refill() {
+  while (waiting() < kWaitingSupervisors) {
+    auto spawned = SpawnSupervisor();
+    if (!spawned) return std::unexpected(std::move(spawned).error());
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back(std::move(*spawned));
+  }
+  return {};
+}
+
+Result<LaunchedSupervisor> Launcher::Launch(const std::string& handle) {
+  const fs::path folder = RunFolder(handle);
+  auto lock = linux::TryLockFile(folder / "lock");
+  if (!lock) return std::unexpected(std::move(lock).error());
+  if (!*lock) {
+    return Fail(ErrorKind::kConflict, "container " + handle + " still has a supervisor");
+  }
+  ::unlink((folder / "state/ended").c_str());
+  std::optional<LaunchedSupervisor> supervisor;
+  {
+    const std::lock_guard guard(mutex_);
+    if (!waiting_.empty()) {
+      supervisor = std::move(waiting_.back());
+      waiting_.pop_back();
+    }
+  }
+  if (!supervisor) {
+    auto spawned = SpawnSupervisor();
+    if (!spawned) return spawned;
+    supervisor = std::move(*spawned);
+  }
+  PinionMessage message{};
+  message.kind = kPinionAdopt;
+  handle.copy(message.text, kPinionTextBytes - 1);
+  if (auto sent = SupervisorLink::SendWithFd(supervisor->socket.get(), message, lock->get());
+      !sent) {
+    return std::unexpected(std::move(sent).error());
+  }
+  return std::move(*supervisor);
+}
+
 Result<void> Launcher::CleanUp(const std::string& handle) const {
   const std::string cgroup = CgroupOf(handle);
   const auto deadline = std::chrono::steady_clock::now() + seconds(10);
   while (true) {
     const std::vector<pid_t> left = cgroups_.Processes(cgroup);
     if (left.empty()) break;
-    for (const pid_t pid : left) ::kill(pid, SIGKILL);
+    for (const pid_t pid : left)
+      ::kill(pid, SIGKILL);
     if (std::chrono::steady_clock::now() > deadline) {
       return Fail(ErrorKind::kTimeout, std::to_string(left.size()) + " processes of container " +
                                            handle + " do not die; the first is " +
@@ -145,13 +255,13 @@ Result<void> Launcher::CleanUp(const std::string& handle) const {
   }
   std::error_code error;
   if (fs::exists(RuntimeRoot() / handle, error)) {
-    const auto deleted =
-        linux::RunCommand({supervisor_, "runtime", Hierarchies(), options_.runtime, "--root",
-                           RuntimeRoot(), "delete", "--force", handle},
-                          "", seconds(20));
+    const auto deleted = linux::RunCommand({supervisor_, "runtime", Hierarchies(), options_.runtime,
+                                            "--root", RuntimeRoot(), "delete", "--force", handle},
+                                           "", seconds(20));
     if (!deleted) return std::unexpected(deleted.error());
     if (deleted->exit_status != 0) fs::remove_all(RuntimeRoot() / handle, error);
   }
+  fs::remove_all(RunFolder(handle), error);
   if (cgroups_.Remove(cgroup) > 0) {
     return Fail(ErrorKind::kInternal, "cgroups of container " + handle + " cannot be removed");
   }

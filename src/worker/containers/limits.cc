@@ -14,14 +14,15 @@ Result<void> Require(const linux::CgroupLayout& cgroups, std::string_view contro
                      std::string_view limit) {
   bool there = false;
   if (const auto root = cgroups.Controller(controller)) {
-    there = !cgroups.unified() || ReadFile(*root / "cgroup.controllers")
-                                          .value_or("")
-                                          .find(controller) != std::string::npos;
+    there =
+        !cgroups.unified() ||
+        ReadFile(*root / "cgroup.controllers").value_or("").find(controller) != std::string::npos;
   }
   if (there) return {};
-  return Fail(ErrorKind::kInvalid, "the " + std::string(limit) +
-                                       " limit cannot be kept: this machine has no cgroup controller \"" +
-                                       std::string(controller) + "\"; remove the limit or enable it");
+  return Fail(ErrorKind::kInvalid,
+              "the " + std::string(limit) +
+                  " limit cannot be kept: this machine has no cgroup controller \"" +
+                  std::string(controller) + "\"; remove the limit or enable it");
 }
 
 }  // namespace

@@ -17,8 +17,8 @@ struct ContainersOptions {
   /// How far a process may run ahead of its reader, per stream, before its pipe blocks.
   std::int64_t unread_bytes_max = 64 << 20;
   Duration grace_time = std::chrono::seconds(10);  ///< from TERM to KILL, unless the container says
-  std::vector<std::string> dns_servers;  ///< none: those of the host
-  std::vector<std::string> extra_hosts;  ///< lines of /etc/hosts
+  std::vector<std::string> dns_servers;            ///< none: those of the host
+  std::vector<std::string> extra_hosts;            ///< lines of /etc/hosts
 };
 
 }  // namespace pinion::worker

@@ -39,7 +39,7 @@ Task<std::optional<OutputChunk>> OutputCursor::Next(std::stop_token stop) {
       });
       if (!piece.bytes) throw Failure(piece.bytes.error());
       // A file shorter than its supervisor said was cut by somebody: there is nothing to wait for.
-      offsets_[index] = piece.bytes->empty()
+      offsets_[index] = piece.bytes->empty() && piece.offset == from
                             ? process_->size[index]
                             : piece.offset + static_cast<std::int64_t>(piece.bytes->size());
       if (piece.bytes->empty()) continue;

@@ -27,8 +27,8 @@ class OutputCursor {
                std::shared_ptr<ContainerProcess> process,
                std::array<std::optional<std::int64_t>, 2> offsets);
 
-  /// The next bytes; nothing when the process has ended and all was read. The chunk before counts as
-  /// delivered. Throws Cancelled on stop, Failure if a log file cannot be read.
+  /// The next bytes; nothing when the process has ended and all was read. The chunk before counts
+  /// as delivered. Throws Cancelled on stop, Failure if a log file cannot be read.
   Task<std::optional<OutputChunk>> Next(std::stop_token stop);
 
  private:

@@ -61,7 +61,8 @@ Result<InitSpec> MakeInitSpec(const protocol::garden::ContainerSpec& container,
   const std::vector<std::string> environment = Environment(container, process, *user);
   std::vector<std::string> texts{std::to_string(user->uid), std::to_string(user->gid),
                                  std::to_string(user->groups.size())};
-  for (const std::uint32_t group : user->groups) texts.push_back(std::to_string(group));
+  for (const std::uint32_t group : user->groups)
+    texts.push_back(std::to_string(group));
   const auto window = process.tty ? process.tty->window_size : std::nullopt;
   texts.push_back(std::to_string(window ? std::clamp(window->columns, 0, 65535) : 0));
   texts.push_back(std::to_string(window ? std::clamp(window->rows, 0, 65535) : 0));

@@ -16,7 +16,8 @@ struct InitSpec {
 };
 
 /// Puts container and process together: environment (PATH, HOME and USER when nobody set them),
-/// user, folder. Errors: kInvalid for bytes that cannot be passed on, kNotFound for the user. Blocks.
+/// user, folder. Errors: kInvalid for bytes that cannot be passed on, kNotFound for the user.
+/// Blocks.
 Result<InitSpec> MakeInitSpec(const protocol::garden::ContainerSpec& container,
                               const protocol::garden::ProcessSpec& process,
                               const std::filesystem::path& rootfs);

@@ -8,8 +8,8 @@
 namespace pinion::worker {
 
 /// Which system calls unprivileged containers may make: the list that is customary for containers,
-/// for this machine's architecture and its 32-bit brother. Others fail with EPERM; clone3 with ENOSYS,
-/// so that libraries fall back to clone, whose flags can be looked at.
+/// for this machine's architecture and its 32-bit brother. Others fail with EPERM; clone3 with
+/// ENOSYS, so that libraries fall back to clone, whose flags can be looked at.
 ///
 /// As the "seccomp" member of an OCI configuration, which runtimes compile at each start.
 Json SeccompProfile();

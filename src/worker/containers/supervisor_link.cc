@@ -20,10 +20,28 @@ Result<linux::UniqueFd> SupervisorLink::Connect(const std::filesystem::path& fol
   linux::UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   if (!socket ||
       ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    return std::unexpected(
-        SystemError("connect to the supervisor in " + folder.string(), errno));
+    return std::unexpected(SystemError("connect to the supervisor in " + folder.string(), errno));
   }
   return socket;
+}
+
+Result<void> SupervisorLink::SendWithFd(int socket, const PinionMessage& message, int descriptor) {
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  iovec part{const_cast<PinionMessage*>(&message), sizeof message};
+  msghdr packet{};
+  packet.msg_iov = &part;
+  packet.msg_iovlen = 1;
+  packet.msg_control = control;
+  packet.msg_controllen = sizeof control;
+  cmsghdr* header = CMSG_FIRSTHDR(&packet);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+  if (::sendmsg(socket, &packet, MSG_NOSIGNAL) < 0) {
+    return std::unexpected(SystemError("hand a container to its supervisor", errno));
+  }
+  return {};
 }
 
 Task<std::optional<SupervisorMessage>> SupervisorLink::Receive(std::stop_token stop) {
@@ -70,6 +88,8 @@ Task<bool> SupervisorLink::Send(PinionMessage message, std::stop_token stop) {
   }
 }
 
-void SupervisorLink::TrySend(const PinionMessage& message) { SendNow(message); }
+void SupervisorLink::TrySend(const PinionMessage& message) {
+  SendNow(message);
+}
 
 }  // namespace pinion::worker

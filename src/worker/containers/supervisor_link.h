@@ -20,8 +20,12 @@ class SupervisorLink {
   SupervisorLink(Executor executor, linux::UniqueFd socket)
       : socket_(std::move(executor), std::move(socket)) {}
 
-  /// Connects to the supervisor that listens in that container's folder. Blocks shortly; any thread.
+  /// Connects to the supervisor that listens in that container's folder. Blocks shortly; any
+  /// thread.
   static Result<linux::UniqueFd> Connect(const std::filesystem::path& folder);
+
+  /// Hands a supervisor its first message with a descriptor. Blocks at most shortly; any thread.
+  static Result<void> SendWithFd(int socket, const PinionMessage& message, int descriptor);
 
   /// The next message; nothing when the supervisor is gone.
   Task<std::optional<SupervisorMessage>> Receive(std::stop_token stop);

@@ -26,15 +26,14 @@ Result<void> MakePassableFolder(const fs::path& path) {
 }
 
 Result<fs::path> InstallSupervisor(const fs::path& work_dir) {
-  const std::string_view program(reinterpret_cast<const char*>(pinion_supervisor_begin),
-                                 static_cast<std::size_t>(pinion_supervisor_end -
-                                                          pinion_supervisor_begin));
+  const std::string_view program(
+      reinterpret_cast<const char*>(pinion_supervisor_begin),
+      static_cast<std::size_t>(pinion_supervisor_end - pinion_supervisor_begin));
   for (const fs::path& folder : {work_dir, work_dir / "run"}) {
     if (auto made = MakePassableFolder(folder); !made) return std::unexpected(made.error());
   }
   // A program that runs cannot be written to, and older ones may still run: a name per content.
-  const fs::path path =
-      work_dir / "run" / ("supervisor-" + ToHex(Sha256(program)).substr(0, 16));
+  const fs::path path = work_dir / "run" / ("supervisor-" + ToHex(Sha256(program)).substr(0, 16));
   std::error_code error;
   if (fs::exists(path, error)) return path;
   if (auto written = linux::ReplaceFile(path, program, 0700); !written) {

@@ -31,10 +31,11 @@ inline void MakeRootfs(const std::filesystem::path& path, std::uint32_t owner = 
     fs::create_directories(path / name);
   }
   fs::copy_file("/bin/busybox", path / "bin/busybox");
-  for (const char* name : {"sh", "cat", "sleep", "echo", "id", "ls", "stty", "wget", "ip", "kill",
-                           "head", "dd", "ps", "yes", "env", "pwd", "true", "nc", "ping", "touch",
-                           "nslookup", "stat", "mknod", "tty", "grep", "mount", "unshare", "readlink",
-                           "printf", "hostname"}) {
+  for (const char* name :
+       {"sh",   "cat",   "sleep",   "echo",     "id",       "ls",      "stty",  "wget",
+        "ip",   "kill",  "head",    "dd",       "ps",       "yes",     "env",   "pwd",
+        "true", "nc",    "ping",    "touch",    "nslookup", "stat",    "mknod", "tty",
+        "grep", "mount", "unshare", "readlink", "printf",   "hostname"}) {
     fs::create_symlink("busybox", path / "bin" / name);
   }
   ASSERT_TRUE(WriteFile(path / "etc/passwd",
@@ -49,16 +50,15 @@ inline void MakeRootfs(const std::filesystem::path& path, std::uint32_t owner = 
 /// A folder that mapped users may pass.
 class OpenFolder {
  public:
-  OpenFolder() {
-    std::filesystem::permissions(folder_.path(), std::filesystem::perms(0755));
-  }
+  OpenFolder() { std::filesystem::permissions(folder_.path(), std::filesystem::perms(0755)); }
   const std::filesystem::path& path() const { return folder_.path(); }
 
  private:
   TemporaryFolder folder_{"pinion-containers"};
 };
 
-/// A worker's containers on a loop of their own; Restart() is what a new process of the worker sees.
+/// A worker's containers on a loop of their own; Restart() is what a new process of the worker
+/// sees.
 class Worker {
  public:
   Worker(std::filesystem::path work_dir, Network* network = nullptr,

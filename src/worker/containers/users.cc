@@ -85,14 +85,14 @@ Result<ContainerUser> FindUser(const std::filesystem::path& rootfs, const std::s
   } else if (root) {
     found.home = "/root";
   } else {
-    return Fail(ErrorKind::kNotFound, "user \"" + name +
-                                          "\" not found: no such entry in /etc/passwd of the image");
+    return Fail(ErrorKind::kNotFound,
+                "user \"" + name + "\" not found: no such entry in /etc/passwd of the image");
   }
   if (!group.empty()) {
     const auto gid = FindGroup(groups, group);
     if (!gid) {
-      return Fail(ErrorKind::kNotFound, "group \"" + group +
-                                            "\" not found: no such entry in /etc/group of the image");
+      return Fail(ErrorKind::kNotFound,
+                  "group \"" + group + "\" not found: no such entry in /etc/group of the image");
     }
     found.gid = *gid;
   }

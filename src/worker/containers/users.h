@@ -18,8 +18,8 @@ struct ContainerUser {
 };
 
 /// Finds "name", "name:group", "uid" or "uid:gid" (mixed too) in the root file system's /etc/passwd
-/// and /etc/group; links never lead out of it. Numbers need no entry; empty text and "root" are root
-/// even without the files. kNotFound names the user and the file. Blocks.
+/// and /etc/group; links never lead out of it. Numbers need no entry; empty text and "root" are
+/// root even without the files. kNotFound names the user and the file. Blocks.
 Result<ContainerUser> FindUser(const std::filesystem::path& rootfs, const std::string& user);
 
 }  // namespace pinion::worker

@@ -77,8 +77,7 @@ BridgeNetwork::BridgeNetwork(Executor executor, ThreadPool& pool, Logger log,
 Task<Result<void>> BridgeNetwork::Start() {
   Result<void> prepared = co_await pool_.Run([this] { return Prepare(); });
   if (!prepared) {
-    co_return std::unexpected(
-        std::move(prepared).error().Context("network of the containers"));
+    co_return std::unexpected(std::move(prepared).error().Context("network of the containers"));
   }
   tasks_.Spawn(Fill());
   co_return Result<void>();
@@ -109,8 +108,8 @@ Result<void> BridgeNetwork::Prepare() {
   if (!helper) return std::unexpected(std::move(helper).error());
   helper_ = std::move(*helper);
   if (options_.bridge.empty() || options_.bridge.size() > 10) {
-    return Fail(ErrorKind::kInvalid, "bridge name \"" + options_.bridge +
-                                         "\" is refused: 1 to 10 characters");
+    return Fail(ErrorKind::kInvalid,
+                "bridge name \"" + options_.bridge + "\" is refused: 1 to 10 characters");
   }
   auto subnet = ParseSubnet(options_.subnet);
   if (!subnet) return std::unexpected(std::move(subnet).error());
@@ -126,20 +125,20 @@ Result<void> BridgeNetwork::Prepare() {
   if (!netlink) return std::unexpected(std::move(netlink).error());
   if (auto made = Unless(ErrorKind::kConflict, netlink->AddBridge(options_.bridge, options_.mtu));
       !made) {
-    return Fail(ErrorKind::kUnavailable,
-                made.error().message + "; containers need a kernel with bridges and veth: "
-                                       "modprobe bridge veth");
+    return Fail(ErrorKind::kUnavailable, made.error().message +
+                                             "; containers need a kernel with bridges and veth: "
+                                             "modprobe bridge veth");
   }
   auto index = netlink->LinkIndex(options_.bridge);
   if (!index) return std::unexpected(std::move(index).error());
   bridge_index_ = *index;
   if (auto set = netlink->AddAddress(options_.bridge, network_ + 1, prefix_); !set) return set;
-  // A port that is always there: a bridge that loses its last one goes down, and the next container's
-  // first packet would wait a second.
+  // A port that is always there: a bridge that loses its last one goes down, and the next
+  // container's first packet would wait a second.
   const std::string port = options_.bridge + "-p";
-  if (auto made = Unless(ErrorKind::kConflict,
-                         netlink->AddVethPair(port, bridge_index_, options_.bridge + "-q", -1,
-                                              options_.mtu));
+  if (auto made = Unless(
+          ErrorKind::kConflict,
+          netlink->AddVethPair(port, bridge_index_, options_.bridge + "-q", -1, options_.mtu));
       !made) {
     return made;
   }
@@ -165,8 +164,8 @@ Result<NetworkSlot> BridgeNetwork::Make(bool privileged) {
   if (!pair) return std::unexpected(std::move(pair).error());
   auto host = linux::NetlinkSocket::Open();
   if (!host) return std::unexpected(std::move(host).error());
-  // The kernel keeps the list of addresses in use: a port is named after its own, and a name that is
-  // taken is another container's, perhaps of another worker.
+  // The kernel keeps the list of addresses in use: a port is named after its own, and a name that
+  // is taken is another container's, perhaps of another worker.
   const std::uint32_t count = (std::uint32_t{1} << (32 - prefix_)) - 3;
   std::string port;
   std::uint32_t address = 0;

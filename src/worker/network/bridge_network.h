@@ -12,17 +12,18 @@
 namespace pinion::worker {
 
 struct BridgeNetworkOptions {
-  std::string bridge = "pinion0";         ///< at most 10 characters
-  std::string subnet = "10.80.0.0/16";    ///< its first address is the bridge's; /8 to /24
-  int mtu = 0;                            ///< 0: that of the host's way out
-  std::size_t pool_size = 8;              ///< networks that are ready ahead of their use
-  std::vector<std::string> dns_servers;   ///< none: those of the host
+  std::string bridge = "pinion0";        ///< at most 10 characters
+  std::string subnet = "10.80.0.0/16";   ///< its first address is the bridge's; /8 to /24
+  int mtu = 0;                           ///< 0: that of the host's way out
+  std::size_t pool_size = 8;             ///< networks that are ready ahead of their use
+  std::vector<std::string> dns_servers;  ///< none: those of the host
   std::vector<std::string> denied_networks;
   bool allow_host_access = false;
 };
 
 /// One bridge for all containers, whose ports are isolated from each other; networks are made ahead
-/// and held by descriptors, so that a container's start does not wait for them. On the loop's thread.
+/// and held by descriptors, so that a container's start does not wait for them. On the loop's
+/// thread.
 class BridgeNetwork final : public Network {
  public:
   /// `work_dir` is the worker's: the supervisor's program in it helps making namespaces.

@@ -55,10 +55,10 @@ class Outside {
     ASSERT_TRUE(linux::WaitUntilRunning(*host, "pntestout"));
     ASSERT_TRUE(WriteFile(folder / "www/hello", "hello from outside\n"));
     const auto pid = linux::Spawn(
-        {.arguments = {"nsenter",
-                       "--net=/proc/" + std::to_string(::getpid()) + "/fd/" +
-                           std::to_string(network_.get()),
-                       "/bin/busybox", "httpd", "-f", "-p", "8000", "-h", folder / "www"}});
+        {.arguments = {
+             "nsenter",
+             "--net=/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(network_.get()),
+             "/bin/busybox", "httpd", "-f", "-p", "8000", "-h", folder / "www"}});
     ASSERT_TRUE(pid) << pid.error().message;
     pid_ = *pid;
   }
@@ -115,7 +115,8 @@ class BridgeNetworkTest : public ::testing::Test {
     return worker_->loop().RunUntilDone(worker_->containers().Create(spec, {}));
   }
   static Task<void> UntilEnd(std::shared_ptr<ContainerProcess> process) {
-    while (!process->end) co_await process->changed.Wait({});
+    while (!process->end)
+      co_await process->changed.Wait({});
   }
   std::string Shell(Container& container, const std::string& script) {
     ProcessSpec spec;
@@ -163,7 +164,8 @@ TEST_F(BridgeNetworkTest, AContainerReachesTheOutsideAndNeitherTheHostNorOthers)
                   "): No route to host\nrefused\n");
   }
 
-  const std::string own = Shell(*second, "ip -4 -o addr show eth0 | grep -o '10\\.222\\.[0-9.]*' | head -n 1");
+  const std::string own =
+      Shell(*second, "ip -4 -o addr show eth0 | grep -o '10\\.222\\.[0-9.]*' | head -n 1");
   EXPECT_TRUE(own.starts_with("10.222.")) << own;
   EXPECT_EQ(Shell(*first, "ping -c 1 -W 1 " + std::string(Trim(own)) +
                               " >/dev/null && echo reached || echo alone"),
@@ -173,7 +175,8 @@ TEST_F(BridgeNetworkTest, AContainerReachesTheOutsideAndNeitherTheHostNorOthers)
 TEST_F(BridgeNetworkTest, HermeticContainersHaveLoopbackAlone) {
   Start();
   auto container = Create("hermetic", false);
-  EXPECT_EQ(Shell(*container, "ls /proc/sys/net/ipv4/conf; ping -c 1 -W 1 127.0.0.1 >/dev/null && echo up"),
+  EXPECT_EQ(Shell(*container,
+                  "ls /proc/sys/net/ipv4/conf; ping -c 1 -W 1 127.0.0.1 >/dev/null && echo up"),
             "all\ndefault\nlo\nup\n");
 }
 
@@ -187,13 +190,15 @@ TEST_F(BridgeNetworkTest, PrivilegedContainersHaveANetworkToo) {
 
 TEST_F(BridgeNetworkTest, NothingIsLeftOfDestroyedContainers) {
   Start();
-  for (int i = 0; i < 6; ++i) Create("leak-" + std::to_string(i));
+  for (int i = 0; i < 6; ++i)
+    Create("leak-" + std::to_string(i));
   EXPECT_GE(CountPorts(), 6u);
   worker_->DestroyAll();
   worker_->loop().RunUntilDone(network_->Shutdown());
   // The kernel tidies networks up behind the scenes.
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (CountPorts() > 0 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  while (CountPorts() > 0 && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::yield();
   EXPECT_EQ(CountPorts(), 0u);
 }
 

@@ -12,12 +12,13 @@ namespace {
 
 std::string TableName(const std::string& bridge) {
   std::string name = "pinion_" + bridge;
-  std::ranges::replace_if(
-      name, [](unsigned char c) { return !std::isalnum(c); }, '_');
+  std::ranges::replace_if(name, [](unsigned char c) { return !std::isalnum(c); }, '_');
   return name;
 }
 
-std::string Set(const std::vector<std::string>& items) { return "{ " + Join(items, ", ") + " }"; }
+std::string Set(const std::vector<std::string>& items) {
+  return "{ " + Join(items, ", ") + " }";
+}
 
 }  // namespace
 
@@ -31,7 +32,8 @@ std::string FirewallText(const FirewallRules& rules) {
   if (!rules.allow_host) {
     text += from + "ct state established,related accept\n";
     if (!rules.name_servers.empty()) {
-      text += from + "ip daddr " + Set(rules.name_servers) + " meta l4proto { tcp, udp } th dport 53 accept\n";
+      text += from + "ip daddr " + Set(rules.name_servers) +
+              " meta l4proto { tcp, udp } th dport 53 accept\n";
     }
     text += from + "reject with icmpx type admin-prohibited\n";
   }
@@ -42,7 +44,8 @@ std::string FirewallText(const FirewallRules& rules) {
   text += from + "oifname \"" + rules.bridge + "\" drop\n";
   text += from + "ip saddr != " + rules.subnet + " drop\n";
   text += to + "ct state established,related accept\n" + to + "drop\n";
-  text += "  }\n  chain postrouting {\n    type nat hook postrouting priority srcnat; policy accept;\n";
+  text +=
+      "  }\n  chain postrouting {\n    type nat hook postrouting priority srcnat; policy accept;\n";
   text += "    ip saddr " + rules.subnet + " oifname != \"" + rules.bridge + "\" masquerade\n";
   return text + "  }\n}\n";
 }

@@ -21,7 +21,8 @@ struct NetworkSlot {
 class Network {
  public:
   virtual ~Network() = default;
-  /// A network of its own for one container, with a way out and none to the host or other containers.
+  /// A network of its own for one container, with a way out and none to the host or other
+  /// containers.
   virtual Task<NetworkSlot> Acquire(bool privileged, std::stop_token stop) = 0;
   /// The content of /etc/resolv.conf.
   virtual const std::string& resolver_config() const = 0;

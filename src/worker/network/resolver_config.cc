@@ -41,7 +41,8 @@ std::string MakeResolverConfig(const std::vector<std::string>& servers,
                                const std::filesystem::path& host_file,
                                const std::filesystem::path& upstream_file) {
   std::string config;
-  for (const std::string& server : servers) config += "nameserver " + server + "\n";
+  for (const std::string& server : servers)
+    config += "nameserver " + server + "\n";
   if (!config.empty()) return config;
   config = WithoutLoopback(ReadFile(host_file, 1 << 20).value_or(""));
   if (HasServer(config)) return config;

@@ -26,8 +26,7 @@ TEST(ResolverConfig, WithLoopbackAloneThoseBehindItAreTaken) {
 }
 
 TEST(ResolverConfig, GivenServersWin) {
-  EXPECT_EQ(MakeResolverConfig({"1.1.1.1", "8.8.8.8"}),
-            "nameserver 1.1.1.1\nnameserver 8.8.8.8\n");
+  EXPECT_EQ(MakeResolverConfig({"1.1.1.1", "8.8.8.8"}), "nameserver 1.1.1.1\nnameserver 8.8.8.8\n");
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ struct Process* OpenProcess(uint32_t number, bool terminal, uid_t uid, gid_t gid
   bool good = true;
   for (int stream = 0; good && stream < kStreams; ++stream) {
     char path[64];
-    snprintf(path, sizeof path, "processes/%u/%s", number, kLogNames[stream]);
+    snprintf(path, sizeof path, "state/processes/%u/%s", number, kLogNames[stream]);
     process->log[stream] = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     good = process->log[stream] >= 0;
   }
@@ -129,7 +129,7 @@ void FinishProcess(struct Process* process, int64_t limit) {
   CloseFd(&process->input);
   char path[64];
   char text[kPinionTextBytes + 64];
-  snprintf(path, sizeof path, "processes/%u/exit", process->number);
+  snprintf(path, sizeof path, "state/processes/%u/exit", process->number);
   if (process->unexecuted || process->text[0]) {
     snprintf(text, sizeof text, "%s %lld %s", process->unexecuted ? "unexecuted" : "error",
              (long long)process->status, process->text);

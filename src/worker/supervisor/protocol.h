@@ -20,6 +20,7 @@ struct PinionMessage {
 
 enum PinionKind {
   /* worker -> supervisor */
+  kPinionAdopt = 16,   /* first of all; text: the container's handle; with its folder's lock */
   kPinionRun = 1,      /* a: 1 with a terminal; b: host's uid << 32 | gid; folder and spec exist */
   kPinionSignal,       /* a: signal number */
   kPinionCloseInput,   /* no more input for the process */
@@ -52,8 +53,8 @@ enum { kPinionSpecBytesMax = 8 << 20 };
 
 /* Descriptors that the supervisor is started with. */
 enum {
-  kPinionWorkerFd = 3, /* its first connection to the worker */
-  kPinionLockFd = 4,   /* the lock of the container's folder, held */
+  kPinionWorkerFd = 3,  /* its first connection to the worker */
+  kPinionRuntimeFd = 4, /* the runtime's program */
 };
 
 /* The descriptor of the container's init to its supervisor. */

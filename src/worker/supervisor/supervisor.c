@@ -1,6 +1,7 @@
 /* Supervises one container: starts it through the OCI runtime, appends the output of its processes
  * to files, writes their exit statuses, and tells the worker while there is one. It outlives the
- * worker: all it knows is in the container's folder, its working folder. */
+ * worker. Its working folder is the container's, on a file system in memory: what dies with the
+ * machine. Through the link "state" it reaches what does not. */
 #define _GNU_SOURCE
 #include "supervisor.h"
 
@@ -22,8 +23,8 @@
 enum { kProcessesMax = 512, kPollMax = 4 + kProcessesMax * kStreams };
 
 static struct {
-  const char* id;
-  const char* runtime;
+  char id[256];
+  const char* runtime; /* its name: it is run from kPinionRuntimeFd */
   const char* runtime_root;
   const char* hierarchies;
   int64_t limit;
@@ -129,7 +130,7 @@ static void RunProcess(const struct PinionMessage* request) {
   const uid_t uid = (uid_t)((uint64_t)request->b >> 32);
   const gid_t gid = (gid_t)((uint64_t)request->b & 0xffffffffu);
   char path[64];
-  snprintf(path, sizeof path, "processes/%u/spec", request->process);
+  snprintf(path, sizeof path, "spec-%u", request->process);
   errno = EMFILE;
   struct Process* process =
       self.process_count < kProcessesMax
@@ -345,6 +346,8 @@ static void HandleSignals(void) {
 
 /* --- Start and end -------------------------------------------------------------------------------- */
 
+extern char** environ;
+
 static pid_t StartRuntime(char* const* arguments, int control) {
   const pid_t pid = fork();
   if (pid != 0) return pid;
@@ -361,7 +364,8 @@ static pid_t StartRuntime(char* const* arguments, int control) {
     perror("showing the runtime its cgroups in a mount namespace");
     _exit(1);
   }
-  execvp(arguments[0], arguments);
+  /* A sealed copy in memory: crun, which protects itself from its containers, need not make one. */
+  fexecve(kPinionRuntimeFd, arguments, environ);
   perror(arguments[0]);
   _exit(127);
 }
@@ -371,7 +375,7 @@ static void StartContainer(void) {
                        "run",               "--detach",       "--no-new-keyring",
                        "--preserve-fds",    "1",              "--pid-file",
                        "pid",               "--bundle",       ".",
-                       (char*)self.id,      NULL};
+                       self.id,             NULL};
   unlink("pid");
   self.runtime_pid = StartRuntime(arguments, self.init_side);
   close(self.init_side);
@@ -381,7 +385,7 @@ static void StartContainer(void) {
 
 static void DeleteContainer(void) {
   char* arguments[] = {(char*)self.runtime, "--root", (char*)self.runtime_root,
-                       "delete",            "--force", (char*)self.id, NULL};
+                       "delete",            "--force", self.id, NULL};
   const pid_t pid = StartRuntime(arguments, -1);
   int status;
   while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR) {
@@ -406,16 +410,16 @@ static int Listen(void) {
   return listen(listener, 4) == 0 ? listener : -1;
 }
 
+/* What can be done before it is known for which container: so much of a start's time is saved. */
 static int Prepare(int count, char** arguments) {
   sigset_t all, child;
-  int pair[2];
-  if (count != 9 || chdir(arguments[2]) != 0) return -1;
-  self.id = arguments[3];
-  self.runtime = arguments[4];
-  self.runtime_root = arguments[5];
-  self.hierarchies = arguments[6];
-  JoinCgroups(arguments[7]);
-  self.limit = atoll(arguments[8]);
+  self.worker = self.init = self.init_side = self.listener = -1;
+  if (count != 8 || chdir(arguments[2]) != 0) return -1;
+  self.runtime = arguments[3];
+  self.runtime_root = arguments[4];
+  self.hierarchies = arguments[5];
+  JoinCgroups(arguments[6]);
+  self.limit = atoll(arguments[7]);
   umask(077);
   prctl(PR_SET_NAME, "pinion-supervis");
   prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -424,14 +428,34 @@ static int Prepare(int count, char** arguments) {
   sigemptyset(&child);
   sigaddset(&child, SIGCHLD);
   self.signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-  self.listener = Listen();
   self.worker = kPinionWorkerFd;
   fcntl(kPinionWorkerFd, F_SETFD, FD_CLOEXEC);
-  fcntl(kPinionLockFd, F_SETFD, FD_CLOEXEC);
+  fcntl(kPinionRuntimeFd, F_SETFD, FD_CLOEXEC);
+  return self.signals >= 0 ? 0 : -1;
+}
+
+/* Waits for its container. 0 when it has one, 1 when the worker went away without. */
+static int Adopt(void) {
+  struct PinionMessage message;
+  int descriptors[kDescriptorsMax];
+  int count = 0;
+  int got;
+  int pair[2];
+  do {
+    struct pollfd wait = {self.worker, POLLIN, 0};
+    if (poll(&wait, 1, -1) < 0) return -1;
+    got = ReceiveMessage(self.worker, &message, descriptors, &count);
+    if (got < 0) return 1;
+  } while (got == 0);
+  /* The lock is held as long as its descriptor, which is never closed. */
+  if (message.kind != kPinionAdopt || count != 1 || strlen(message.text) >= sizeof self.id) return -1;
+  strcpy(self.id, message.text);
+  if (chdir(self.id) != 0) return -1;
+  self.listener = Listen();
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) return -1;
   self.init = pair[0];
   self.init_side = pair[1];
-  return self.signals >= 0 && self.listener >= 0 ? 0 : -1;
+  return self.listener >= 0 ? 0 : -1;
 }
 
 static void AcceptWorker(void) {
@@ -487,14 +511,17 @@ static void Finish(void) {
     if (!at->ended) snprintf(at->text, sizeof at->text, "%s", self.end_text);
     FinishProcess(at, INT64_MAX);
   }
-  WriteState("ended", self.end_text);
+  WriteState("state/ended", self.end_text);
   DeleteContainer();
   TellAll();
   Tell(self.end_kind, 0, 0, 0, self.end_text, -1);
 }
 
 int SuperviseMain(int count, char** arguments) {
-  if (Prepare(count, arguments) != 0) {
+  int adopted = Prepare(count, arguments);
+  if (adopted == 0) adopted = Adopt();
+  if (adopted > 0) return 0;
+  if (adopted < 0) {
     Tell(kPinionUnstarted, 0, 0, 0, strerror(errno), -1);
     return 1;
   }
