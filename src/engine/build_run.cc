@@ -1,5 +1,6 @@
 #include "engine/build_run.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/encoding.h"
@@ -89,7 +90,7 @@ const store::StepRow* BuildRun::Concluded(const std::string& plan_id) const {
 Task<void> BuildRun::Conclude(std::string plan_id, Outcome outcome, Json result, Also also) {
   if (released_) throw Cancelled();
   if (!build_.id) {
-    if (also) co_await services_.database.Write(store::Pool::kEngine, also);
+    if (also) co_await Write(std::move(also));
     co_return;
   }
   // The log first: a conclusion without the output that led to it must not survive a crash.
@@ -97,12 +98,40 @@ Task<void> BuildRun::Conclude(std::string plan_id, Outcome outcome, Json result,
   store::StepRow step{.plan_id = std::move(plan_id),
                       .state = std::string(Name(outcome)),
                       .result = std::move(result)};
+  Also work = [build = build_.id, owner = services_.owner, step,
+               also](store::Transaction& transaction) {
+    store::SaveStep(transaction, build, owner, step);
+    if (also) also(transaction);
+  };
+  co_await Write(std::move(work));
+}
+
+void BuildRun::ConcludeLater(std::string plan_id, Outcome outcome, Json result, Also also) {
+  if (released_) throw Cancelled();
+  if (!build_.id && !also) return;
+  unwritten_.push_back({.number = next_unwritten_++,
+                        .step = {.plan_id = std::move(plan_id),
+                                 .state = std::string(Name(outcome)),
+                                 .result = std::move(result)},
+                        .also = std::move(also)});
+}
+
+Task<void> BuildRun::Write(Also work) {
+  // Parallel steps may write the same ones: what a step rests on is in its own transaction.
+  const std::vector<Unwritten> before = unwritten_;
+  if (!before.empty() && build_.id) co_await writer_->Flush();
   co_await services_.database.Write(
       store::Pool::kEngine,
-      [build = build_.id, owner = services_.owner, step, also](store::Transaction& transaction) {
-        store::SaveStep(transaction, build, owner, step);
-        if (also) also(transaction);
+      [build = build_.id, owner = services_.owner, before, work](store::Transaction& transaction) {
+        for (const Unwritten& one : before) {
+          if (build) store::SaveStep(transaction, build, owner, one.step);
+          if (one.also) one.also(transaction);
+        }
+        work(transaction);
       });
+  std::erase_if(unwritten_, [&before](const Unwritten& one) {
+    return std::ranges::find(before, one.number, &Unwritten::number) != before.end();
+  });
 }
 
 std::shared_ptr<fleet::WorkerClient> BuildRun::Worker(const std::string& name) const {

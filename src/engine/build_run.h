@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -86,6 +87,12 @@ class BuildRun {
   /// writes in one transaction. After that the step never runs again.
   using Also = std::function<void(store::Transaction&)>;
   Task<void> Conclude(std::string plan_id, Outcome outcome, Json result, Also also = {});
+  /// Concludes a step that may well run again, for it only looked something up. Its row is written
+  /// by the next Write or Conclude: before anything on a worker rests on it, and with one flush of
+  /// the log and one commit for them all.
+  void ConcludeLater(std::string plan_id, Outcome outcome, Json result, Also also = {});
+  /// One transaction, with the conclusions that are still to be written.
+  Task<void> Write(Also work);
 
   /// Makes this the run of a check that is no build: its containers belong to the scope.
   void BeCheck(std::string container_prefix, ScopeId scope) {
@@ -111,6 +118,13 @@ class BuildRun {
   Logger log_;
   std::unique_ptr<events::BuildLogWriter> writer_;
   std::map<std::string, store::StepRow> concluded_;
+  struct Unwritten {
+    std::uint64_t number = 0;
+    store::StepRow step;
+    Also also;
+  };
+  std::vector<Unwritten> unwritten_;
+  std::uint64_t next_unwritten_ = 0;
   Interruption root_;
   Interruption hooks_;
   bool released_ = false;

@@ -53,7 +53,11 @@ Task<Outcome> RunLeaf(BuildRun& run, Scope& scope, const protocol::Plan& plan,
   if (!message.empty()) run.Errored(plan.id, message);
   run.Passed(plan.id, "done");
   try {
-    co_await run.Conclude(plan.id, conclusion.outcome, ToJson(conclusion), conclusion.also);
+    if (conclusion.repeatable && conclusion.outcome == Outcome::kSucceeded) {
+      run.ConcludeLater(plan.id, conclusion.outcome, ToJson(conclusion), conclusion.also);
+    } else {
+      co_await run.Conclude(plan.id, conclusion.outcome, ToJson(conclusion), conclusion.also);
+    }
   } catch (const Cancelled&) {
     co_return Outcome::kAborted;
   } catch (...) {
