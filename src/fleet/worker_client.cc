@@ -141,7 +141,7 @@ class HttpWorkerClient final : public WorkerClient {
                                                            garden::ProcessSpec spec,
                                                            std::stop_token stop) override {
     const std::string what = Quoted("running " + spec.path + " in container", handle);
-    auto main = co_await HijackRun(calls_, handle, spec, 0, stop);
+    auto main = co_await HijackRun(calls_, handle, spec, 0, false, stop);
     auto streams = co_await ProcessStreams::Open(calls_, handle, what, std::move(main), stop);
     co_return std::make_unique<HttpInteractiveProcess>(calls_, std::move(streams), what);
   }
@@ -318,10 +318,12 @@ class HttpWorkerClient final : public WorkerClient {
 
   Task<baggageclaim::Volume> CreateNewVolume(baggageclaim::VolumeRequest request, std::string what,
                                              std::stop_token stop) {
-    const http::Response begun = co_await calls_->Call(
-        *calls_->baggageclaim, what, JsonRequest("POST", "/volumes-async", ToJson(request)),
-        Repeat::kYes, stop);
+    http::Request begin = JsonRequest("POST", "/volumes-async", ToJson(request));
+    begin.headers.Set(std::string(baggageclaim::kWaitHeader), "1");
+    const http::Response begun =
+        co_await calls_->Call(*calls_->baggageclaim, what, std::move(begin), Repeat::kYes, stop);
     const auto json = ParseJson(begun.body);
+    if (json && json->Find("path")) co_return Read<baggageclaim::Volume>(what, begun);
     const std::string future = json ? std::string(json->StringAt("handle")) : std::string();
     if (future.empty()) {
       throw calls_->Fail(ErrorKind::kInternal, what, "its answer has no handle");
