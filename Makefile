@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 
-.PHONY: help quickstart build test test-tsan check format bench build-times clean packages-build packages-test packages-run
+.PHONY: help quickstart build test test-tsan check tidy format bench build-times clean packages-build packages-test packages-run
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -29,6 +29,10 @@ test-tsan: packages-build packages-test  ## tests of the concurrent modules unde
 check: packages-build  ## format, layers, clang-tidy on what changed
 	@tools/check_layers.py
 	@tools/check_format.sh
+	@tools/check_tidy.py --changed
+
+tidy: packages-build  ## clang-tidy on every source; what was clean is remembered
+	@tools/check_tidy.py
 
 format:  ## format every source in place
 	@git ls-files '*.h' '*.cc' | xargs clang-format-19 -i

@@ -149,6 +149,21 @@ class UpstreamFlyOnSqlite(Path, unittest.TestCase):
     pass
 
 
+class UpstreamFlyOnPostgres(Path, unittest.TestCase):
+    @classmethod
+    def make_database(cls):
+        return world.start_postgres(cls)
+
+
+class OwnClientOnSqlite(Path, unittest.TestCase):
+    @classmethod
+    def client(cls):
+        # Started by the name fly, it is the fly command line.
+        link = cls.folder / "fly"
+        link.symlink_to(harness.BUILD / "pinion")
+        return link
+
+
 if __name__ == "__main__":
     world.enter_own_namespaces()
     harness.main()

@@ -226,6 +226,28 @@ class Fly:
         return wait_for(f"{job} is {status}", look, seconds)
 
 
+def start_postgres(test):
+    """A PostgreSQL of the test's own on a Unix socket; returns the URL of an empty database."""
+    binaries = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not binaries:
+        raise harness.unittest.SkipTest("PostgreSQL is not installed")
+    bin_folder = binaries[-1].parent
+    folder = temporary_folder(test)
+    shutil.chown(folder, "postgres", "postgres")
+    run("runuser", "-u", "postgres", "--", bin_folder / "initdb", "-D", folder / "data", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale", "C")
+    server = subprocess.Popen(["runuser", "-u", "postgres", "--", str(bin_folder / "postgres"), "-D", str(folder / "data"), "-k", str(folder), "-h", ""],
+                              stdout=open(folder / "log", "wb"), stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def stop():
+        # runuser's child is the server: the whole group goes.
+        os.killpg(server.pid, signal.SIGQUIT)
+        server.wait()
+
+    test.addClassCleanup(stop)
+    wait_for("PostgreSQL answers", lambda: run("runuser", "-u", "postgres", "--", bin_folder / "psql", "-h", folder, "-c", "select 1", "postgres", check=False).returncode == 0)
+    return f"postgres://postgres@{str(folder).replace('/', '%2F')}/postgres"
+
+
 def temporary_folder(test):
     folder = tempfile.TemporaryDirectory(prefix="pinion-world-", ignore_cleanup_errors=True)
     test.addClassCleanup(folder.cleanup) if isinstance(test, type) else test.addCleanup(folder.cleanup)

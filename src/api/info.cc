@@ -1,6 +1,7 @@
 #include "api/present/info.h"
 #include "api/handlers.h"
 #include "api/server.h"
+#include "secrets/id_tokens.h"
 
 namespace pinion::api {
 
@@ -11,7 +12,7 @@ Task<Answer> GetInfo(Call& call) {
   info.worker_version = settings.worker_version;
   info.feature_flags = {{"build_rerun", true},
                         {"cache_streamed_volumes", false},
-                        {"global_resources", true},
+                        {"global_resources", settings.global_resources},
                         {"resource_causality", settings.resource_causality}};
   info.external_url = settings.external_url;
   info.cluster_name = settings.cluster_name;
@@ -21,6 +22,24 @@ Task<Answer> GetInfo(Call& call) {
 Task<Answer> GetInfoCreds(Call&) {
   // Only managers that are configured are listed.
   co_return JsonAnswer(200, JsonObject());
+}
+
+Task<Answer> GetOpenIDConfiguration(Call& call) {
+  const std::string& issuer = call.services.settings.external_url;
+  co_return JsonAnswer(
+      200, JsonObject{{"issuer", issuer},
+                      {"jwks_uri", issuer + "/.well-known/jwks.json"},
+                      {"claims_supported", JsonArray{"aud", "iat", "iss", "sub"}},
+                      {"response_types_supported", JsonArray{"idtoken"}},
+                      {"id_token_signing_alg_values_supported", JsonArray{"RS256", "ES256"}},
+                      {"subject_types_supported", JsonArray{"public"}}});
+}
+
+Task<Answer> GetSigningKeys(Call& call) {
+  if (!call.services.id_tokens) {
+    throw Failure(ErrorKind::kUnavailable, "this server signs no identity tokens");
+  }
+  co_return JsonAnswer(200, co_await call.services.id_tokens->PublicKeys());
 }
 
 Task<Answer> GetUser(Call& call) {

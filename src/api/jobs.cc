@@ -8,6 +8,7 @@
 #include "store/jobs_view.h"
 #include "store/resources.h"
 #include "store/versions.h"
+#include "store/volumes.h"
 
 namespace pinion::api {
 
@@ -221,6 +222,17 @@ Task<Answer> ScheduleJob(Call& call) {
   const JobId job = co_await call.database().Write(store::Pool::kApi, work);
   if (call.services.scheduling) call.services.scheduling->JobChanged(job);
   co_return EmptyAnswer(200);
+}
+
+Task<Answer> ClearTaskCache(Call& call) {
+  const std::string path(call.query.Get("cache_path").value_or(""));
+  auto work = [&call, path](store::Transaction& t) {
+    call.SignAs(t);
+    return store::ClearTaskCaches(t, JobOf(t, call).id, call.Param("step_name"),
+                                  path.empty() ? std::nullopt : std::optional(path));
+  };
+  const int removed = co_await call.database().Write(store::Pool::kApi, work);
+  co_return JsonAnswer(200, JsonObject{{"caches_removed", removed}});
 }
 
 /// The get step of an input in a job's configuration, at any depth: its params and tags are shown.

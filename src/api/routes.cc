@@ -106,8 +106,7 @@ constexpr auto kTable = std::to_array<Route>({
      R::kViewer, Scope::kNone, false, MainJobBadge, ""},
     {"DELETE",
      "/api/v1/teams/:team_name/pipelines/:pipeline_name/jobs/:job_name/tasks/:step_name/cache",
-     "ClearTaskCache", kTeamRole, R::kPipelineOperator, kPipeline, false, nullptr,
-     "task caches are cleared when the engine keeps them"},
+     "ClearTaskCache", kTeamRole, R::kPipelineOperator, kPipeline, false, ClearTaskCache, ""},
     // Resources and versions
     {"GET", "/api/v1/resources", "ListAllResources", kPublic, R::kViewer, Scope::kNone, false,
      ListAllResources, ""},
@@ -236,10 +235,9 @@ constexpr auto kTable = std::to_array<Route>({
     {"GET", "/api/v1/users", "ListActiveUsersSince", kAdmin, R::kNone, Scope::kNone, false,
      ListActiveUsersSince, ""},
     {"GET", "/.well-known/openid-configuration", "GetOpenIDConfiguration", kPublic, R::kViewer,
-     Scope::kNone, false, nullptr,
-     "identity tokens for credential managers come with the credential managers"},
+     Scope::kNone, false, GetOpenIDConfiguration, ""},
     {"GET", "/.well-known/jwks.json", "GetSigningKeys", kPublic, R::kViewer, Scope::kNone, false,
-     nullptr, "identity tokens for credential managers come with the credential managers"},
+     GetSigningKeys, ""},
     // Containers and volumes
     {"GET", "/api/v1/containers/destroying", "ListDestroyingContainers", kWorkerTeam, R::kViewer,
      Scope::kNone, false, ListDestroyingContainers, ""},
@@ -278,6 +276,10 @@ constexpr auto kTable = std::to_array<Route>({
     {"PUT", "/api/v1/components/:component_name/unpause", "UnpauseComponent", kAdmin, R::kNone,
      Scope::kNone, false, UnpauseComponent, ""},
     // Login
+    // Pages, of this server's own.
+    {"GET", "/", "HomePage", kOpen, R::kNone, Scope::kNone, false, HomePage, ""},
+    {"GET", "/api/v1/changes/look", "LookAtChanges", kOpen, R::kNone, Scope::kNone, false,
+     LookAtChanges, ""},
     {"POST", "/sky/issuer/token", "IssueToken", kOpen, R::kNone, Scope::kNone, false, IssueToken,
      ""},
     {"GET", "/sky/issuer/userinfo", "UserInfo", kOpen, R::kNone, Scope::kNone, false, UserInfo, ""},

@@ -18,6 +18,7 @@
 #include "http/server.h"
 #include "scheduling/pipeline_planner.h"
 #include "scheduling/scheduler.h"
+#include "secrets/var_sources.h"
 #include "store/change_follower.h"
 #include "store/change_kinds.h"
 #include "store/leases_keeper.h"
@@ -71,7 +72,9 @@ struct Server::Parts {
   std::unique_ptr<engine::Engine> engine;
   std::unique_ptr<EngineControl> engine_control;
   std::unique_ptr<engine::CheckRunner> check_runner;
-  engine::SourceFiller sources;
+  std::unique_ptr<secrets::IdTokens> id_tokens;
+  std::unique_ptr<secrets::VarSources> var_sources;
+  std::unique_ptr<engine::SourceFiller> sources;
   std::unique_ptr<checking::Checker> checker;
   std::unique_ptr<scheduling::BuildPlanner> planner;
   std::unique_ptr<scheduling::Scheduler> scheduler;
@@ -80,6 +83,7 @@ struct Server::Parts {
   std::unique_ptr<Hijacking> hijacking;
   std::unique_ptr<ArtifactStreams> artifacts;
   std::unique_ptr<components::Registry> components;
+  api::ChangeNotice notice;
   std::unique_ptr<api::Services> services;
   std::unique_ptr<api::Api> api;
   std::unique_ptr<http::Server> http;
@@ -142,6 +146,10 @@ Task<Result<void>> Server::Start() {
   }
   co_await p.fleet->Register(p.worker->Registration(), Duration::zero());
 
+  p.id_tokens = std::make_unique<secrets::IdTokens>(*p.database, p.clock);
+  p.id_tokens->SetIssuer(options_.external_url);
+  p.var_sources = std::make_unique<secrets::VarSources>(*p.database, *p.id_tokens);
+  p.sources = std::make_unique<engine::SourceFiller>(*p.var_sources);
   const engine::EngineServices services{.executor = executor,
                                         .database = *p.database,
                                         .timers = *p.timers,
@@ -153,7 +161,9 @@ Task<Result<void>> Server::Start() {
                                         .image_metadata = p.image_metadata,
                                         .base_types = p.base_types,
                                         .gets = p.gets,
-                                        .checks = p.checks_in_flight};
+                                        .checks = p.checks_in_flight,
+                                        .global_resources = options_.global_resources,
+                                        .var_sources = p.var_sources.get()};
   p.engine = std::make_unique<engine::Engine>(services);
   p.engine_control = std::make_unique<EngineControl>(*p.engine);
   p.check_runner = std::make_unique<engine::CheckRunner>(services, [&p] { p.collector->Notify(); });
@@ -162,13 +172,14 @@ Task<Result<void>> Server::Start() {
                                   .database = *p.database,
                                   .timers = *p.timers,
                                   .feed = *p.feed,
-                                  .sources = p.sources,
+                                  .sources = *p.sources,
                                   .runner = *p.check_runner,
                                   .log = log_},
       checking::Checker::Options{
           .interval = options_.resource_checking_interval,
           .webhook_interval = options_.resource_with_webhook_checking_interval,
-          .timeout = options_.global_resource_check_timeout});
+          .timeout = options_.global_resource_check_timeout,
+          .global_resources = options_.global_resources});
   p.planner = scheduling::MakePipelinePlanner({});
   p.scheduler = std::make_unique<scheduling::Scheduler>(
       scheduling::Scheduler::Services{.executor = executor,
@@ -208,13 +219,16 @@ Task<Result<void>> Server::Serve() {
                     .log = log_,
                     .settings = {.cluster_name = options_.cluster_name,
                                  .secure_cookies = options_.cookie_secure,
-                                 .token_lifetime = options_.auth_duration},
+                                 .token_lifetime = options_.auth_duration,
+                                 .global_resources = options_.global_resources},
                     .local_users = p.local_users,
                     .logs = p.logs.get(),
                     .builds = p.engine_control.get(),
-      .checks = p.manual_checks.get(),
+                    .checks = p.manual_checks.get(),
                     .hijack = p.hijacking.get(),
-                    .volumes = p.artifacts.get()});
+                    .volumes = p.artifacts.get(),
+                    .changes = &p.notice,
+                    .id_tokens = p.id_tokens.get()});
   p.api = std::make_unique<api::Api>(*p.services);
   co_await p.api->Start();
   p.http = http::Server::Make(executor, *p.timers, log_, {}, p.api->handler());
@@ -225,11 +239,13 @@ Task<Result<void>> Server::Serve() {
     co_return listening;
   }
   p.services->settings.external_url = options_.ExternalUrl(p.http->port());
+  p.id_tokens->SetIssuer(p.services->settings.external_url);
   co_return Result<void>();
 }
 
 void Server::OnChanges(const std::vector<store::Change>& changes) {
   Parts& p = *parts_;
+  p.notice.Notify();
   for (const store::Change& change : changes) {
     if (change.kind == store::kinds::kBuildAborted) p.engine->Abort(BuildId{change.id});
     if (change.kind == store::kinds::kBuildFinished) p.collector->Notify();

@@ -44,6 +44,8 @@ void ServerOptions::Declare(Options& options) {
   add("resource-with-webhook-checking-interval", resource_with_webhook_checking_interval,
       "the same for resources with a webhook");
   add("global-resource-check-timeout", global_resource_check_timeout, "time limit of a check");
+  add("enable-global-resources", global_resources,
+      "resources of equal type and source share their versions and are checked once for all");
 
   add("worker-work-dir", worker_work_dir, "folder of containers and volumes", "DIR");
   add("worker-name", worker_name, "name of the local worker; the host's name if not given", "NAME");

@@ -36,6 +36,7 @@ struct ServerOptions {
   Duration resource_checking_interval = std::chrono::minutes(1);
   Duration resource_with_webhook_checking_interval = std::chrono::minutes(1);
   Duration global_resource_check_timeout = std::chrono::hours(1);
+  bool global_resources = false;
 
   std::string worker_work_dir;  ///< empty: below the state folder
   std::string worker_name;

@@ -38,6 +38,8 @@ class Checker final : public CheckRequester {
     Duration spread = std::chrono::seconds(20);
     Duration retry = std::chrono::seconds(5);  ///< after the database did not answer
     pipeline::BaseDefaults base_defaults;
+    /// Resources of equal type and source share a scope; otherwise each has its own.
+    bool global_resources = true;
   };
   struct Services {
     Executor executor;

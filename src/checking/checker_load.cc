@@ -200,7 +200,8 @@ std::optional<Checker::Loaded> Checker::Parse(
 
 Task<Result<std::string>> Checker::KeyOf(Watched watched) {
   auto chain = ChainOf(*watched.request.plan.check);
-  if (!watched.has_vars) co_return store::ScopeKey(chain);
+  const ResourceId apart = options_.global_resources ? ResourceId() : watched.request.resource;
+  if (!watched.has_vars) co_return store::ScopeKey(chain, apart);
   std::optional<Error> error;
   try {
     for (store::ScopeLink& link : chain) {
@@ -210,7 +211,7 @@ Task<Result<std::string>> Checker::KeyOf(Watched watched) {
   } catch (const Failure& failure) {
     error = failure.error();
   }
-  if (!error) co_return store::ScopeKey(chain);
+  if (!error) co_return store::ScopeKey(chain, apart);
   services_.log.Info("a resource's source could not be filled in",
                      {{"resource", watched.request.resource_name}, {"error", error->message}});
   co_return std::unexpected(std::move(*error));

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/errors.h"
 #include "http/message.h"
+#include "pipeline/instance_vars.h"
 #include "pipeline/yaml.h"
 #include "vars/reference.h"
 #include "vars/variables.h"
@@ -34,53 +35,6 @@ std::size_t FindOutside(std::string_view text, char wanted, std::string_view quo
   return std::string_view::npos;
 }
 
-using FlatVars = std::vector<std::pair<std::string, Json>>;
-
-void Flatten(const Json& value, vars::Reference& at, FlatVars& out) {
-  if (!value.IsObject() || value.AsObject().empty()) {
-    out.emplace_back(at.Text(), value);
-    return;
-  }
-  for (const auto& [name, member] : value.AsObject()) {
-    at.fields.push_back(name);
-    Flatten(member, at, out);
-    at.fields.pop_back();
-  }
-}
-
-FlatVars Flattened(const Json& vars) {
-  FlatVars flat;
-  if (!vars.IsObject()) return flat;
-  for (const auto& [name, value] : vars.AsObject()) {
-    vars::Reference at{.path = name};
-    Flatten(value, at, flat);
-  }
-  std::ranges::sort(flat, {}, &FlatVars::value_type::first);
-  return flat;
-}
-
-/// Whether YAML would read the text as something else, or the reference's own signs are in it.
-bool NeedsQuotes(const std::string& text) {
-  const auto document = pipeline::ParseYaml(text);
-  if (!document || !document->root.IsText()) return true;
-  return text.find_first_of(",: /") != std::string::npos;
-}
-
-Json SortedByName(const Json& value) {
-  if (value.IsArray()) {
-    JsonArray items;
-    for (const Json& item : value.AsArray())
-      items.push_back(SortedByName(item));
-    return items;
-  }
-  if (!value.IsObject()) return value;
-  JsonObject object;
-  for (const auto& [name, member] : value.AsObject())
-    object.Set(name, SortedByName(member));
-  object.SortByName();
-  return object;
-}
-
 vars::Reference ParseKey(std::string_view key) {
   auto reference = vars::Reference::Parse(key);
   if (!reference) throw CommandError(reference.error().message);
@@ -97,25 +51,15 @@ std::string QueryText(QueryItems items) {
   return text;
 }
 
-std::string InstanceVarsText(const Json& vars) {
-  std::vector<std::string> parts;
-  for (const auto& [key, value] : Flattened(vars)) {
-    std::string text = ToText(SortedByName(value));
-    if (value.IsString() && !NeedsQuotes(value.AsString())) text = text.substr(1, text.size() - 2);
-    parts.push_back(key + ":" + text);
-  }
-  return Join(parts, ",");
-}
-
 std::string PipelineRef::Text() const {
   if (!instance_vars.IsObject()) return name;
-  return name + "/" + InstanceVarsText(instance_vars);
+  return name + "/" + pipeline::InstanceVarsText(instance_vars);
 }
 
 QueryItems PipelineRef::Query() const {
   QueryItems items;
-  for (const auto& [key, value] : Flattened(instance_vars))
-    items.emplace_back("vars." + key, ToText(SortedByName(value)));
+  for (const auto& [key, value] : pipeline::FlatInstanceVars(instance_vars))
+    items.emplace_back("vars." + key, ToText(value));
   return items;
 }
 
@@ -194,20 +138,14 @@ PartRef ParsePartRef(std::string_view text, std::string_view kind) {
   return {ParsePipelineRef(text.substr(0, slash)), std::string(text.substr(slash + 1))};
 }
 
-VersionPairs ParseVersion(std::string_view text) {
+VersionPairs ParseVersion(const std::vector<std::string>& texts) {
   VersionPairs pairs;
-  for (const std::string_view part : Split(text, ',')) {
-    const std::size_t colon = part.find(':');
-    if (colon == std::string_view::npos || colon == 0) {
-      throw CommandError("invalid version pair '" + std::string(part) + "' (must be key:value)");
+  for (const std::string& text : texts) {
+    const std::size_t colon = text.find(':');
+    if (colon == std::string::npos || colon == 0) {
+      throw CommandError("invalid version pair '" + text + "' (must be key:value)");
     }
-    std::string value(Trim(part.substr(colon + 1)));
-    // Values in quotes are YAML, so that they may hold anything.
-    if (value.size() > 1 && (value.front() == '"' || value.front() == '\'')) {
-      const Json unquoted = ParseYamlValue(value, "version");
-      if (unquoted.IsString()) value = unquoted.AsString();
-    }
-    pairs.emplace_back(Trim(part.substr(0, colon)), std::move(value));
+    pairs.emplace_back(text.substr(0, colon), text.substr(colon + 1));
   }
   return pairs;
 }

@@ -60,6 +60,7 @@ protocol::Plan MakeSubstep(const protocol::Plan& across, const JsonArray& values
     std::string id = prefix + std::to_string(ids.size());
     ids[part.id] = id;
     part.id = std::move(id);
+    part.attempts = across.attempts;
   });
   protocol::ForEachPlan(substep, [&](protocol::Plan& part) {
     if (!part.get || !part.get->version_from) return;
@@ -153,6 +154,7 @@ Task<Outcome> RunAcross(BuildRun& run, Scope& scope, const protocol::Plan& plan,
   run.EmitOnce(plan.id + "#", Stage::kInitialized,
                protocol::AcrossSubstepsEvent(origin, run.now(), plans, values));
   const Outcome outcome = co_await RunLevel(across, 0, 0, across.substeps.size(), interruption);
+  if (outcome == Outcome::kErrored) run.Errored(plan.id, "a step of across errored");
   if (outcome == Outcome::kSucceeded || outcome == Outcome::kFailed) {
     run.EmitOnce(plan.id, Stage::kFinished,
                  protocol::FinishEvent(origin, run.now(), outcome == Outcome::kSucceeded));

@@ -5,6 +5,7 @@
 
 #include "base/encoding.h"
 #include "protocol/events.h"
+#include "vars/variables.h"
 
 namespace pinion::engine {
 namespace {
@@ -132,6 +133,16 @@ Task<void> BuildRun::Write(Also work) {
   std::erase_if(unwritten_, [&before](const Unwritten& one) {
     return std::ranges::find(before, one.number, &Unwritten::number) != before.end();
   });
+}
+
+void BuildRun::AddSecret(const Json& value) {
+  std::vector<std::string> texts;
+  vars::CollectTexts(value, texts);
+  for (std::string& text : texts) {
+    if (std::ranges::find(secret_texts_, text) == secret_texts_.end()) {
+      secret_texts_.push_back(std::move(text));
+    }
+  }
 }
 
 std::shared_ptr<fleet::WorkerClient> BuildRun::Worker(const std::string& name) const {

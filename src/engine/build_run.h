@@ -17,6 +17,10 @@
 #include "store/builds.h"
 #include "store/database.h"
 
+namespace pinion::secrets {
+class VarSources;
+}
+
 namespace pinion::engine {
 
 class BaseTypes;
@@ -36,6 +40,9 @@ struct EngineServices {
   BaseTypes& base_types;
   SingleFlight& gets;    ///< fetches of resources, by cache key
   SingleFlight& checks;  ///< by scope key
+  /// Resources of equal type and source share their versions and checks.
+  bool global_resources = true;
+  secrets::VarSources* var_sources = nullptr;  ///< null: no ((source:var)) is known
 };
 
 /// The stages of a leaf step that are announced once each, in this order.
@@ -80,6 +87,10 @@ class BuildRun {
   void Say(const std::string& plan_id, std::string_view text);
   /// Where the time of a step goes: a debug line for each thing that is done.
   void Passed(std::string_view plan_id, std::string_view stage) const;
+
+  /// Texts that must not be seen in its log: values that credential managers gave.
+  const std::vector<std::string>& secret_texts() const { return secret_texts_; }
+  void AddSecret(const Json& value);
 
   /// What the step concluded in a former life, or null.
   const store::StepRow* Concluded(const std::string& plan_id) const;
@@ -131,6 +142,7 @@ class BuildRun {
   std::string container_prefix_;
   ScopeId scope_;
   std::vector<std::string> containers_;
+  std::vector<std::string> secret_texts_;
 };
 
 std::string_view Name(Outcome outcome);

@@ -5,6 +5,7 @@
 #include "base/encoding.h"
 #include "engine/check_script.h"
 #include "engine/steps.h"
+#include "secrets/var_sources.h"
 #include "store/containers.h"
 #include "vars/template.h"
 
@@ -98,9 +99,13 @@ Task<void> CheckRunner::LeaveContainers(std::vector<std::string> handles) {
   container_left_();
 }
 
-Task<Json> SourceFiller::FillIn(checking::SourceOwner, Json value, std::stop_token) {
-  // Credential managers come later; until then every ((var)) is undefined.
-  co_return ValueOrThrow(vars::InterpolateAll(value, vars::StaticVariables()));
+Task<Json> SourceFiller::FillIn(checking::SourceOwner owner, Json value, std::stop_token stop) {
+  const secrets::VarOwner of{.team = owner.team_name,
+                             .pipeline = owner.pipeline_name,
+                             .instance_vars = owner.instance_vars};
+  const vars::ResolvedVariables resolved = co_await var_sources_.Resolve(
+      of, owner.pipeline, ValueOrThrow(vars::References(value)), std::move(stop));
+  co_return ValueOrThrow(vars::InterpolateAll(value, resolved));
 }
 
 }  // namespace pinion::engine

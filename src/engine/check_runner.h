@@ -26,7 +26,11 @@ class CheckRunner final : public checking::CheckRunner {
 /// Fills in the ((vars)) of sources that are checked.
 class SourceFiller final : public checking::SourceFiller {
  public:
+  explicit SourceFiller(secrets::VarSources& var_sources) : var_sources_(var_sources) {}
   Task<Json> FillIn(checking::SourceOwner owner, Json value, std::stop_token stop) override;
+
+ private:
+  secrets::VarSources& var_sources_;
 };
 
 }  // namespace pinion::engine

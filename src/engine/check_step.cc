@@ -78,7 +78,9 @@ Task<Conclusion> RunCheck(LeafContext context) {
   run.EmitOnce(context.plan.id, Stage::kInitialized,
                protocol::InitializeEvent("check", origin, run.now(), plan.name));
   const Json source = co_await FillIn(context, plan.source);
-  const std::string key = co_await ScopeKeyOf(context, plan.type, source, plan.image);
+  const auto chain = co_await ScopeChainOf(context, plan.type, source, plan.image);
+  const ResourceId resource = plan.resource.empty() ? ResourceId() : run.build().resource;
+  const std::string key = ScopeKeyFor(run.services(), chain, resource);
   // One check at a time of the same thing; who waited finds it fresh.
   const auto turn = co_await run.services().checks.Enter(key, context.stop());
   const Found found = co_await run.services().database.Write(

@@ -93,7 +93,11 @@ Task<Outcome> RunInParallel(BuildRun& run, Scope& scope, const protocol::InParal
 Task<Outcome> RunRetry(BuildRun& run, Scope& scope, const std::vector<protocol::Plan>& attempts,
                        const Interruption& interruption) {
   Outcome outcome = Outcome::kSucceeded;
-  for (const protocol::Plan& attempt : attempts) {
+  for (std::size_t i = 0; i < attempts.size(); ++i) {
+    protocol::Plan attempt = attempts[i];
+    protocol::ForEachPlan(attempt, [number = static_cast<int>(i) + 1](protocol::Plan& part) {
+      part.attempts.push_back(number);
+    });
     outcome = co_await RunStep(run, scope, attempt, interruption);
     if (interruption.interrupted()) co_return interruption.cause();
     if (outcome == Outcome::kSucceeded) break;

@@ -81,8 +81,9 @@ Task<Conclusion> RunGet(LeafContext context) {
   const Json source = co_await FillIn(context, plan.source);
   const Json params = co_await FillIn(context, plan.params);
   const protocol::Version version = VersionOf(plan, context.scope);
-  const std::string scope_key = co_await ScopeKeyOf(context, plan.type, source, plan.image);
-  const CacheKey key = MakeCacheKey(scope_key, params, version);
+  // What was fetched is shared by all who would fetch the same.
+  const auto chain = co_await ScopeChainOf(context, plan.type, source, plan.image);
+  const CacheKey key = MakeCacheKey(store::ScopeKey(chain), params, version);
   run.EmitOnce(context.plan.id, Stage::kStarted, protocol::StartEvent("get", origin, run.now()));
 
   // One fetch at a time of the same thing: whoever waits finds it in the cache.
@@ -90,7 +91,11 @@ Task<Conclusion> RunGet(LeafContext context) {
   Conclusion conclusion;
   Fetched fetched;
   if (std::optional<CachedVolume> cached = co_await FindCache(run, key, version)) {
-    run.Say(context.plan.id, "\x1b[1;36mINFO: found existing resource cache\x1b[0m\n\n");
+    std::string known;
+    for (const auto& [name, value] : version)
+      known += (known.empty() ? "" : ", ") + name + ": " + value;
+    run.Say(context.plan.id,
+            "\x1b[1;36mINFO: found existing resource cache\x1b[0m (" + known + ")\n\n");
     fetched.artifact = {.worker = cached->worker, .volume = cached->volume, .from_cache = true};
     fetched.metadata = std::move(cached->metadata);
     conclusion.repeatable = true;

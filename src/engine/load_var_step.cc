@@ -4,6 +4,7 @@
 #include "engine/steps.h"
 #include "pipeline/yaml.h"
 #include "protocol/events.h"
+#include "secrets/var_sources.h"
 #include "vars/template.h"
 
 namespace pinion::engine {
@@ -40,7 +41,25 @@ Json ParseVar(const protocol::LoadVarPlan& plan, const std::string& text) {
 }  // namespace
 
 Task<Json> FillIn(LeafContext context, Json value) {
-  co_return ValueOrThrow(vars::InterpolateAll(value, context.scope.vars()));
+  BuildRun& run = context.run;
+  const vars::LocalVariables& local = context.scope.vars();
+  std::vector<vars::Reference> references = ValueOrThrow(vars::References(value));
+  std::erase_if(references, [](const vars::Reference& one) { return one.source == "."; });
+  if (references.empty() || !run.services().var_sources) {
+    co_return ValueOrThrow(vars::InterpolateAll(value, local));
+  }
+  const store::BuildRow& build = run.build();
+  const secrets::VarOwner owner{.team = build.team_name,
+                                .pipeline = build.pipeline_name,
+                                .instance_vars = build.instance_vars,
+                                .job = build.job_name};
+  const vars::ResolvedVariables resolved = co_await run.services().var_sources->Resolve(
+      owner, build.pipeline, references, context.stop());
+  for (const vars::Reference& reference : references) {
+    const auto secret = resolved.Get({reference.source, reference.path, {}});
+    if (secret && *secret) run.AddSecret(**secret);
+  }
+  co_return ValueOrThrow(vars::InterpolateAll(value, vars::LayeredVariables({&local, &resolved})));
 }
 
 Task<Conclusion> RunLoadVar(LeafContext context) {

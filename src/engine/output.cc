@@ -75,7 +75,8 @@ void OutputLog::Append(std::size_t length) {
   if (length == 0 || run_.released()) return;
   const std::string_view text = std::string_view(pending_).substr(0, length);
   offset_ += length;
-  const std::vector<std::string> secrets = scope_.vars().SecretTexts();
+  std::vector<std::string> secrets = scope_.vars().SecretTexts();
+  secrets.insert(secrets.end(), run_.secret_texts().begin(), run_.secret_texts().end());
   const protocol::Origin origin{.id = plan_id_, .source = stream_ == 1 ? "stdout" : "stderr"};
   const events::Coverage coverage{.plan_id = plan_id_, .stream = stream_, .end = offset_};
   run_.writer().Append(

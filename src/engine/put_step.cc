@@ -98,9 +98,10 @@ Task<Conclusion> RunPut(LeafContext context) {
                protocol::FinishPutEvent(origin, run.now(), 0, result.version, result.metadata));
   conclusion.version = result.version;
   if (!plan.resource.empty()) {
-    const std::string key = co_await ScopeKeyOf(context, plan.type, source, plan.image);
-    conclusion.also = [build = run.build(), plan, key, result](store::Transaction& transaction) {
-      SaveOutput(transaction, build, plan, key, *result.version, result.metadata);
+    const auto chain = co_await ScopeChainOf(context, plan.type, source, plan.image);
+    conclusion.also = [&services = run.services(), build = run.build(), plan, chain,
+                       result](store::Transaction& transaction) {
+      SaveOutput(transaction, services, build, plan, chain, *result.version, result.metadata);
     };
   }
   co_return conclusion;

@@ -4,7 +4,6 @@
 #include "base/units.h"
 #include "engine/steps.h"
 #include "store/resources.h"
-#include "store/scopes.h"
 #include "store/versions.h"
 #include "store/volumes.h"
 
@@ -25,11 +24,16 @@ Task<void> AppendLinks(LeafContext context, const protocol::TypeImage& image,
 
 }  // namespace
 
-Task<std::string> ScopeKeyOf(LeafContext context, std::string type, Json source,
-                             const protocol::TypeImage& image) {
+Task<std::vector<store::ScopeLink>> ScopeChainOf(LeafContext context, std::string type, Json source,
+                                                 const protocol::TypeImage& image) {
   std::vector<store::ScopeLink> links{{.type = std::move(type), .source = std::move(source)}};
   co_await AppendLinks(context, image, links);
-  co_return store::ScopeKey(links);
+  co_return links;
+}
+
+std::string ScopeKeyFor(const EngineServices& services, const std::vector<store::ScopeLink>& chain,
+                        ResourceId resource) {
+  return store::ScopeKey(chain, services.global_resources ? ResourceId() : resource);
 }
 
 CacheKey MakeCacheKey(std::string_view scope_key, const Json& params,
@@ -69,14 +73,16 @@ Task<void> KeepCache(BuildRun& run, CacheKey key, protocol::Version version, Art
       });
 }
 
-void SaveOutput(store::Transaction& transaction, const store::BuildRow& build,
-                const protocol::PutPlan& plan, const std::string& scope_key,
-                const protocol::Version& version, const protocol::Metadata& metadata) {
+void SaveOutput(store::Transaction& transaction, const EngineServices& services,
+                const store::BuildRow& build, const protocol::PutPlan& plan,
+                const std::vector<store::ScopeLink>& chain, const protocol::Version& version,
+                const protocol::Metadata& metadata) {
   const auto resource = store::FindResourceByName(transaction, build.pipeline, plan.resource);
   if (!resource) return;  // removed from the pipeline meanwhile: there is nobody to tell
-  const ScopeId scope = resource->scope
-                            ? resource->scope
-                            : store::FindOrCreateScope(transaction, scope_key, plan.type);
+  const ScopeId scope =
+      resource->scope ? resource->scope
+                      : store::FindOrCreateScope(
+                            transaction, ScopeKeyFor(services, chain, resource->id), plan.type);
   store::SavePut(transaction, build.id, plan.name, resource->id, scope, version, metadata);
 }
 

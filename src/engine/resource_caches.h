@@ -2,17 +2,24 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "engine/container.h"
 #include "engine/interruption.h"
 #include "engine/steps.h"
+#include "store/scopes.h"
 
 namespace pinion::engine {
 
-/// The key of the scope that a type and its (filled in) source belong to, with the chain of images
-/// behind a custom type.
-Task<std::string> ScopeKeyOf(LeafContext context, std::string type, Json source,
-                             const protocol::TypeImage& image);
+/// What a scope is made of: a type, its (filled in) source and the chain of images behind a custom
+/// type.
+Task<std::vector<store::ScopeLink>> ScopeChainOf(LeafContext context, std::string type, Json source,
+                                                 const protocol::TypeImage& image);
+
+/// The key of a resource's scope: its own, or that of all with the same chain where the server
+/// shares them. No resource (types, images): always shared.
+std::string ScopeKeyFor(const EngineServices& services, const std::vector<store::ScopeLink>& chain,
+                        ResourceId resource);
 
 /// What identifies fetched content: scope, version and params.
 struct CacheKey {
@@ -35,9 +42,10 @@ Task<void> KeepCache(BuildRun& run, CacheKey key, protocol::Version version, Art
                      protocol::Metadata metadata);
 
 /// The version that a put made: onto the resource and as the build's output.
-void SaveOutput(store::Transaction& transaction, const store::BuildRow& build,
-                const protocol::PutPlan& plan, const std::string& scope_key,
-                const protocol::Version& version, const protocol::Metadata& metadata);
+void SaveOutput(store::Transaction& transaction, const EngineServices& services,
+                const store::BuildRow& build, const protocol::PutPlan& plan,
+                const std::vector<store::ScopeLink>& chain, const protocol::Version& version,
+                const protocol::Metadata& metadata);
 
 /// Interrupts by kTimedOut after a step's own `timeout`; kInvalid Failure if that is no duration.
 void SetTimeLimit(Interruption& interruption, Timers& timers, const std::string& timeout);

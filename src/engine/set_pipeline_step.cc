@@ -1,6 +1,7 @@
 #include "base/text.h"
 #include "engine/steps.h"
 #include "pipeline/format.h"
+#include "pipeline/instance_vars.h"
 #include "pipeline/reader.h"
 #include "pipeline/validate.h"
 #include "protocol/events.h"
@@ -45,7 +46,7 @@ TeamId TargetTeam(store::Transaction& transaction, const store::BuildRow& build,
   const auto target = store::FindTeam(transaction, name);
   if (!target) throw Failure(ErrorKind::kNotFound, "team " + name + " not found");
   if (!own || !own->admin) {
-    throw Failure(ErrorKind::kForbidden, "only the main team can set another team's pipeline");
+    throw Failure(ErrorKind::kForbidden, "only main team can set another team's pipeline");
   }
   return target->id;
 }
@@ -115,7 +116,11 @@ Task<Saved> SetPipeline(LeafContext context, protocol::SetPipelinePlan plan) {
       [build = run.build(), plan, config = *config](store::Transaction& transaction) {
         return Save(transaction, build, plan, config);
       });
-  run.Say(id, saved == Saved::kChanged ? "setting pipeline: " + plan.name + "\ndone\n"
+  std::string target = plan.name;
+  if (plan.instance_vars.IsObject() && !plan.instance_vars.AsObject().empty()) {
+    target += "/" + pipeline::InstanceVarsText(plan.instance_vars);
+  }
+  run.Say(id, saved == Saved::kChanged ? "setting pipeline: " + target + "\ndone\n"
                                        : "no changes to apply.\n");
   co_return saved;
 }

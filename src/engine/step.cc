@@ -80,6 +80,7 @@ Task<Outcome> RunStep(BuildRun& run, Scope& scope, const protocol::Plan& plan,
   if (plan.put) co_return co_await RunLeaf(run, scope, plan, interruption, RunPut);
   if (plan.check) co_return co_await RunLeaf(run, scope, plan, interruption, RunCheck);
   if (plan.task) co_return co_await RunLeaf(run, scope, plan, interruption, RunTask);
+  if (plan.run) co_return co_await RunLeaf(run, scope, plan, interruption, RunPrototype);
   if (plan.set_pipeline) co_return co_await RunLeaf(run, scope, plan, interruption, RunSetPipeline);
   if (plan.load_var) co_return co_await RunLeaf(run, scope, plan, interruption, RunLoadVar);
   if (plan.artifact_input) {
@@ -101,8 +102,7 @@ Task<Outcome> RunStep(BuildRun& run, Scope& scope, const protocol::Plan& plan,
   if (plan.on_error) co_return co_await RunOnError(run, scope, *plan.on_error, interruption);
   if (plan.on_abort) co_return co_await RunOnAbort(run, scope, *plan.on_abort, interruption);
   if (plan.ensure) co_return co_await RunEnsure(run, scope, *plan.ensure, interruption);
-  run.Errored(plan.id, plan.run ? "run steps (prototypes) are not supported yet"
-                                : "the plan has a step of a kind that this server does not know");
+  run.Errored(plan.id, "the plan has a step of a kind that this server does not know");
   co_return Outcome::kErrored;
 }
 

@@ -58,6 +58,7 @@ Task<Conclusion> RunGet(LeafContext context);
 Task<Conclusion> RunPut(LeafContext context);
 Task<Conclusion> RunCheck(LeafContext context);
 Task<Conclusion> RunTask(LeafContext context);
+Task<Conclusion> RunPrototype(LeafContext context);
 Task<Conclusion> RunSetPipeline(LeafContext context);
 Task<Conclusion> RunLoadVar(LeafContext context);
 Task<Conclusion> RunArtifactInput(LeafContext context);

@@ -10,6 +10,7 @@
 #include "pipeline/planner.h"
 #include "pipeline/reader.h"
 #include "protocol/events.h"
+#include "store/volumes.h"
 #include "vars/template.h"
 
 namespace pinion::engine {
@@ -115,8 +116,7 @@ void SetMounts(LeafContext context, const protocol::TaskConfig& config, Containe
     std::string key;
     // One-off builds have no later build to keep a cache for.
     if (context.run.build().job) {
-      key = ToHex(Sha256(std::to_string(context.run.build().job.value) + "\n" + plan.name + "\n" +
-                         cache.path));
+      key = store::TaskCacheKey(context.run.build().job, plan.name, cache.path);
     }
     request.caches.push_back({.path = Resolve(request.dir, cache.path), .key = std::move(key)});
   }

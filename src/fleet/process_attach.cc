@@ -76,11 +76,13 @@ Task<void> SendProcessInput(http::Stream& stream, std::string process_id, std::s
 
 Task<std::unique_ptr<http::Stream>> HijackRun(std::shared_ptr<WorkerCalls> calls,
                                               std::string handle, ProcessSpec spec,
-                                              std::uint64_t epoch, bool once,
+                                              std::optional<std::uint64_t> epoch,
                                               std::stop_token stop) {
   http::Request request = JsonRequest("POST", ContainerPath(handle, "/processes"), ToJson(spec));
-  request.headers.Set(std::string(protocol::garden::kEpochHeader), std::to_string(epoch));
-  if (once) request.headers.Set(std::string(protocol::garden::kOnceHeader), "1");
+  if (epoch) {
+    request.headers.Set(std::string(protocol::garden::kEpochHeader), std::to_string(*epoch));
+    request.headers.Set(std::string(protocol::garden::kOnceHeader), "1");
+  }
   return Hijack(calls, "starting process '" + spec.id + "' of container '" + handle + "'",
                 std::move(request), std::move(stop));
 }
@@ -368,7 +370,7 @@ Task<std::unique_ptr<ProcessFollower>> FollowByAttach(
     if (found) co_return follower;
     std::optional<Error> error;
     try {
-      auto main = co_await HijackRun(calls, handle, spec, 0, false, stop);
+      auto main = co_await HijackRun(calls, handle, spec, std::nullopt, stop);
       auto streams = co_await ProcessStreams::Open(calls, handle, what, std::move(main), stop);
       follower->Use(streams);
       co_await streams->SendInput(input);

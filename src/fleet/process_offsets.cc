@@ -215,7 +215,7 @@ Task<std::unique_ptr<ProcessFollower>> FollowByOffsets(
     // started.
     std::optional<Error> error;
     try {
-      auto stream = co_await HijackRun(calls, handle, spec, epoch, true, stop);
+      auto stream = co_await HijackRun(calls, handle, spec, epoch, stop);
       http::LineReader lines(*stream, 1 << 20);
       const auto ids = co_await lines.Next(stop);
       if (!ids) throw calls->Fail(ErrorKind::kUnavailable, what, "the connection broke off");

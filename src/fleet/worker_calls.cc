@@ -72,7 +72,7 @@ Failure WorkerCalls::AnswerFailure(std::string_view what, const http::Response& 
     if (auto body = FromJson<ErrorBody>(*json); body && message.empty()) {
       message = body->message;
       if (body->type == "ServiceUnavailableError") kind = ErrorKind::kUnavailable;
-      if (body->type == "ExecutableNotFoundError") kind = ErrorKind::kInvalid;
+      if (body->type == "ExecutableNotFoundError") kind = ErrorKind::kNotFound;
       if (body->type == "ContainerNotFoundError" || body->type == "ProcessNotFoundError") {
         kind = ErrorKind::kNotFound;
         if (message.empty()) {

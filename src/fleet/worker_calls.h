@@ -151,13 +151,14 @@ class ProcessStreams : public std::enable_shared_from_this<ProcessStreams> {
 Task<void> SendProcessInput(http::Stream& stream, std::string process_id, std::string input,
                             std::stop_token stop);
 
-/// Starts a process on the worker and hands over the hijacked connection. Failure on refusal;
-/// with `once` kConflict if the worker knows a process of that id, ended ones too (Pinion's
-/// workers).
+/// Starts a process on the worker and hands over the hijacked connection. Failure on refusal. With
+/// no epoch the process is a guest: whoever owns the container, it may run. With one it runs once:
+/// kConflict if the worker (Pinion's) knows a process of that id, an ended one too.
 Task<std::unique_ptr<http::Stream>> HijackRun(std::shared_ptr<WorkerCalls> calls,
                                               std::string handle,
                                               protocol::garden::ProcessSpec spec,
-                                              std::uint64_t epoch, bool once, std::stop_token stop);
+                                              std::optional<std::uint64_t> epoch,
+                                              std::stop_token stop);
 
 /// Follows a process through upstream's attach: it streams from "now" on, so that offsets are
 /// counted here, from those given: what is printed while no connection is open is lost, as between

@@ -141,7 +141,7 @@ class HttpWorkerClient final : public WorkerClient {
                                                            garden::ProcessSpec spec,
                                                            std::stop_token stop) override {
     const std::string what = Quoted("running " + spec.path + " in container", handle);
-    auto main = co_await HijackRun(calls_, handle, spec, 0, false, stop);
+    auto main = co_await HijackRun(calls_, handle, spec, std::nullopt, stop);
     auto streams = co_await ProcessStreams::Open(calls_, handle, what, std::move(main), stop);
     co_return std::make_unique<HttpInteractiveProcess>(calls_, std::move(streams), what);
   }

@@ -70,6 +70,7 @@ class WorkerClient {
       std::string handle, protocol::garden::ProcessSpec spec, std::string input,
       std::uint64_t stdout_offset, std::uint64_t stderr_offset, std::uint64_t epoch,
       std::stop_token stop) = 0;
+  /// kNotFound if the container or the program is not there.
   virtual Task<std::unique_ptr<InteractiveProcess>> RunInteractive(
       std::string handle, protocol::garden::ProcessSpec spec, std::stop_token stop) = 0;
   /// SIGTERM, then SIGKILL after 10 s; or SIGKILL at once.

@@ -129,7 +129,7 @@ TEST_P(WorkerClientTest, ErrorsNameTheWorkerAndTheContainer) {
     spec.path = "nonexistent";
     Run(client_->RunProcess("c", spec, "", 0, 0, 0, {}));
   });
-  EXPECT_EQ(missing.kind, ErrorKind::kInvalid);
+  EXPECT_EQ(missing.kind, ErrorKind::kNotFound);
   EXPECT_NE(missing.message.find("'c': no such executable"), std::string::npos) << missing.message;
 }
 

@@ -225,6 +225,19 @@ Result<void> NetlinkSocket::AddDefaultRoute(std::uint32_t gateway) {
   return Send(message, "set the default route");
 }
 
+Result<void> NetlinkSocket::AddDefaultRouteThrough(const std::string& name) {
+  auto index = LinkIndex(name);
+  if (!index) return std::unexpected(std::move(index).error());
+  Message message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+  message.Put(rtmsg{.rtm_family = AF_INET,
+                    .rtm_table = RT_TABLE_MAIN,
+                    .rtm_protocol = RTPROT_STATIC,
+                    .rtm_scope = RT_SCOPE_LINK,
+                    .rtm_type = RTN_UNICAST});
+  message.Number(RTA_OIF, static_cast<std::uint32_t>(*index));
+  return Send(message, "set the default route through " + name);
+}
+
 Result<void> WaitUntilRunning(NetlinkSocket& socket, const std::string& name) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(1);
   while (true) {

@@ -37,6 +37,8 @@ class NetlinkSocket {
   /// An IPv4 address (host byte order) with its prefix; no error if it is there.
   Result<void> AddAddress(const std::string& name, std::uint32_t address, int prefix);
   Result<void> AddDefaultRoute(std::uint32_t gateway);
+  /// Sends everything that no other route takes out of the interface. Out of `lo` it vanishes.
+  Result<void> AddDefaultRouteThrough(const std::string& name);
 
  private:
   explicit NetlinkSocket(UniqueFd socket) : socket_(std::move(socket)) {}

@@ -323,12 +323,14 @@ TEST_P(FleetRowsTest, TaskCachesAreReplacedAndCleared) {
     for (const char* handle : {"old", "new"}) {
       CreateVolume(t, Volume(handle, volume_types::kContainer));
       SetVolumeCreated(t, handle);
-      EXPECT_TRUE(SetVolumeTaskCache(t, handle, "1/unit/cache"));
+      EXPECT_TRUE(SetVolumeTaskCache(t, handle, TaskCacheKey(JobId{1}, "unit", "cache")));
     }
-    EXPECT_EQ(FindTaskCacheVolumes(t, "1/unit/cache").at(0).handle, "new");
+    EXPECT_EQ(FindTaskCacheVolumes(t, TaskCacheKey(JobId{1}, "unit", "cache")).at(0).handle, "new");
     EXPECT_EQ(MarkUnneededVolumes(t, {}), 1);
     EXPECT_EQ(FindVolume(t, "old")->state, ResidentState::kDestroying);
-    EXPECT_EQ(ClearTaskCache(t, "1/unit/cache"), 1);
+    EXPECT_EQ(ClearTaskCaches(t, JobId{1}, "unit", "other"), 0);
+    EXPECT_EQ(ClearTaskCaches(t, JobId{1}, "un", std::nullopt), 0);
+    EXPECT_EQ(ClearTaskCaches(t, JobId{1}, "unit", std::nullopt), 1);
     EXPECT_EQ(MarkUnneededVolumes(t, {}), 1);
     CreateVolume(t, Volume("base", volume_types::kResourceType));
     SetVolumeCreated(t, "base");

@@ -1,5 +1,6 @@
 #include "store/volumes.h"
 
+#include "base/encoding.h"
 #include "store/residents.h"
 
 namespace pinion::store {
@@ -167,6 +168,12 @@ std::vector<VolumeRow> FindResourceCacheVolumes(Transaction& transaction, Resour
 // --- Task caches
 // ---------------------------------------------------------------------------------------
 
+std::string TaskCacheKey(JobId job, std::string_view step, std::string_view path) {
+  std::string key = std::to_string(job.value) + "/" + PercentEncode(step) + "/";
+  key += path;
+  return key;
+}
+
 std::vector<VolumeRow> FindTaskCacheVolumes(Transaction& transaction, std::string_view key) {
   return ReadVolumes(transaction.Query(
       Select("join workers w on w.name = v.worker_name where v.task_cache_key = $1 "
@@ -188,9 +195,15 @@ bool SetVolumeTaskCache(Transaction& transaction, std::string_view handle, std::
              {handle, key}) > 0;
 }
 
-int ClearTaskCache(Transaction& transaction, std::string_view key) {
-  return static_cast<int>(transaction.Execute(
-      "update volumes set task_cache_key = null where task_cache_key = $1", {key}));
+int ClearTaskCaches(Transaction& transaction, JobId job, std::string_view step,
+                    const std::optional<std::string>& path) {
+  const std::string key = TaskCacheKey(job, step, path.value_or(""));
+  return static_cast<int>(
+      path ? transaction.Execute(
+                 "update volumes set task_cache_key = null where task_cache_key = $1", {key})
+           : transaction.Execute("update volumes set task_cache_key = null where "
+                                 "substr(task_cache_key, 1, $2) = $1",
+                                 {key, static_cast<std::int64_t>(key.size())}));
 }
 
 // --- Collection

@@ -81,12 +81,16 @@ std::vector<VolumeRow> FindResourceCacheVolumes(Transaction& transaction, Resour
 // --- Task caches
 // -----------------------------------------------------------------------------------
 
-/// The key names job, step and path. Created ones, any worker that can be reached.
+/// What identifies a cache: the job, its task step and the path as the task's config has it.
+std::string TaskCacheKey(JobId job, std::string_view step, std::string_view path);
+/// Created ones, any worker that can be reached.
 std::vector<VolumeRow> FindTaskCacheVolumes(Transaction& transaction, std::string_view key);
 /// Makes this volume the worker's cache of that key; the one it had becomes an orphan.
 bool SetVolumeTaskCache(Transaction& transaction, std::string_view handle, std::string_view key);
-/// The caches of this key become orphans (`fly clear-task-cache`). How many.
-int ClearTaskCache(Transaction& transaction, std::string_view key);
+/// The step's cache of that path, or all of its caches, become orphans (`fly clear-task-cache`).
+/// How many.
+int ClearTaskCaches(Transaction& transaction, JobId job, std::string_view step,
+                    const std::optional<std::string>& path);
 
 // --- Collection
 // ------------------------------------------------------------------------------------

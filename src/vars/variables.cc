@@ -100,9 +100,6 @@ std::vector<std::string> LocalVariables::SecretTexts() const {
 void CollectTexts(const Json& value, std::vector<std::string>& out) {
   if (value.IsString()) {
     out.push_back(value.AsString());
-  } else if (value.IsArray()) {
-    for (const Json& item : value.AsArray())
-      CollectTexts(item, out);
   } else if (value.IsObject()) {
     for (const auto& [name, member] : value.AsObject())
       CollectTexts(member, out);

@@ -118,12 +118,12 @@ TEST(VariablesTest, LocalScopesHideTheScopesAroundThem) {
   outer.Set("a", "one", true);
   outer.Set("b", "two", false);
   LocalVariables inner(&outer);
-  inner.Set("a", JsonObject{{"x", JsonArray{"three", 3}}}, true);
+  inner.Set("a", JsonObject{{"x", JsonArray{"three", 3}}, {"y", "four"}}, true);
   EXPECT_EQ(ToText(**inner.Get({".", "a", {"x"}})), R"(["three",3])");
   EXPECT_EQ((*inner.Get({".", "b", {}}))->AsString(), "two");
   EXPECT_EQ((*outer.Get({".", "a", {}}))->AsString(), "one");
   EXPECT_FALSE(*inner.Get({"", "a", {}}));
-  EXPECT_THAT(inner.SecretTexts(), ElementsAre("three", "one"));
+  EXPECT_THAT(inner.SecretTexts(), ElementsAre("four", "one"));
 }
 
 }  // namespace

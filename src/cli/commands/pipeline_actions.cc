@@ -9,6 +9,7 @@
 #include "cli/table.h"
 #include "cli/target.h"
 #include "cli/warnings.h"
+#include "pipeline/instance_vars.h"
 
 namespace pinion::cli {
 namespace {
@@ -271,7 +272,7 @@ int OrderInstancedPipelines(Context& context, const Command& command, const Word
   SendOrder(target, target.PipelinePath({group, {}}, "/ordering"), order, "instanced pipelines");
   context.out << "ordered instanced pipelines \n";
   for (const Json& vars : order)
-    context.out << "  - " << InstanceVarsText(vars) << " \n";
+    context.out << "  - " << pipeline::InstanceVarsText(vars) << " \n";
   return 0;
 }
 

@@ -49,6 +49,8 @@ Task<void> Container::Start() {
   NetworkSlot slot;
   if (!spec_.netout_rules.empty()) {
     slot = co_await services_.network.Acquire(spec_.privileged, stop);
+  } else {
+    slot = co_await services_.network.AcquireClosed(spec_.privileged, stop);
   }
   Result<LaunchedSupervisor> launched =
       co_await services_.pool.Run([this, &slot]() -> Result<LaunchedSupervisor> {

@@ -197,6 +197,19 @@ Result<NetworkSlot> BridgeNetwork::Make(bool privileged) {
                      .address = AddressText(address)};
 }
 
+Result<NetworkSlot> BridgeNetwork::MakeClosed(bool privileged) const {
+  auto pair = privileged ? linux::MakeNetworkNamespace()
+                         : linux::MakeMappedNamespaces(helper_, kHostIdBase, kIdCount);
+  if (!pair) return std::unexpected(std::move(pair).error());
+  auto inside = linux::NetlinkSocket::OpenIn(pair->network.get());
+  if (!inside) return std::unexpected(std::move(inside).error());
+  if (auto up = inside->SetUp("lo"); !up) return std::unexpected(std::move(up).error());
+  if (auto set = inside->AddDefaultRouteThrough("lo"); !set) {
+    return std::unexpected(std::move(set).error());
+  }
+  return NetworkSlot{.network = std::move(pair->network), .user = std::move(pair->user)};
+}
+
 Task<void> BridgeNetwork::Fill() {
   const std::stop_token stop = tasks_.stop_token();
   while (true) {
@@ -224,6 +237,13 @@ Task<NetworkSlot> BridgeNetwork::Acquire(bool privileged, std::stop_token stop) 
   auto made = co_await pool_.Run([this, privileged] { return Make(privileged); });
   if (!made) throw Failure(std::move(made).error().Context("network of a container"));
   if (!privileged) used_.Set();
+  co_return std::move(*made);
+}
+
+Task<NetworkSlot> BridgeNetwork::AcquireClosed(bool privileged, std::stop_token stop) {
+  ThrowIfStopped(stop);
+  auto made = co_await pool_.Run([this, privileged] { return MakeClosed(privileged); });
+  if (!made) throw Failure(std::move(made).error().Context("network of a container"));
   co_return std::move(*made);
 }
 

@@ -39,11 +39,13 @@ class BridgeNetwork final : public Network {
   Task<void> Remove();
 
   Task<NetworkSlot> Acquire(bool privileged, std::stop_token stop) override;
+  Task<NetworkSlot> AcquireClosed(bool privileged, std::stop_token stop) override;
   const std::string& resolver_config() const override { return resolver_config_; }
 
  private:
   Result<void> Prepare();
   Result<NetworkSlot> Make(bool privileged);
+  Result<NetworkSlot> MakeClosed(bool privileged) const;
   Task<void> Fill();
 
   ThreadPool& pool_;

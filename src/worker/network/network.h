@@ -24,6 +24,9 @@ class Network {
   /// A network of its own for one container, with a way out and none to the host or other
   /// containers.
   virtual Task<NetworkSlot> Acquire(bool privileged, std::stop_token stop) = 0;
+  /// Loopback alone, for a hermetic container: what is sent elsewhere vanishes, as behind a
+  /// firewall that drops.
+  virtual Task<NetworkSlot> AcquireClosed(bool privileged, std::stop_token stop) = 0;
   /// The content of /etc/resolv.conf.
   virtual const std::string& resolver_config() const = 0;
 };
@@ -32,6 +35,7 @@ class Network {
 class NoNetwork final : public Network {
  public:
   Task<NetworkSlot> Acquire(bool, std::stop_token) override { co_return NetworkSlot{}; }
+  Task<NetworkSlot> AcquireClosed(bool, std::stop_token) override { co_return NetworkSlot{}; }
   const std::string& resolver_config() const override { return empty_; }
 
  private:

@@ -31,7 +31,7 @@ struct Process {
   struct Process* next;
 };
 
-/* Makes a record with its pipes and log files in state/processes/NUMBER. NULL and errno on failure. */
+/* Makes a record with pipes and log files in state/processes/NUMBER; NULL and errno on failure. */
 struct Process* OpenProcess(uint32_t number, bool terminal, uid_t uid, gid_t gid,
                             int child_streams[3]);
 void CloseProcess(struct Process* process);
