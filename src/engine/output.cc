@@ -165,7 +165,14 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
   stopping.RequestStop();
   co_await stopping.Join();
   // Nobody reads on, and what is left of it would print for ever.
-  if (too_much && !run.released()) co_await worker.StopContainer(handle, true, {});
+  if (too_much && !run.released()) {
+    try {
+      co_await worker.StopContainer(handle, true, {});
+    } catch (const Failure& error) {
+      run.log().Warn("a script that prints too much was not stopped",
+                     {{"handle", handle}, {"error", error.error().message}});
+    }
+  }
   if (interruption.interrupted()) throw Cancelled();
   if (failure) std::rethrow_exception(failure);
   co_return end;
