@@ -197,7 +197,7 @@ TEST_F(VolumeStoreTest, CopiesForAUserAreAllHis) {
                         .strategy = JsonObject{{"type", "cow"}, {"volume", "parent"}},
                         .uid = 9,
                         .gid = 8};
-  const Volume child = loop_.RunUntilDone(store_->Create(std::move(request), {}));
+  const Volume child = loop_.RunUntilDone(store_->Create(std::move(request), {}, {}));
   for (const fs::path& path : {fs::path(child.path), fs::path(child.path) / "sub/file"}) {
     EXPECT_EQ(Look(path).st_uid, kHostIdBase + 9) << path;
     EXPECT_EQ(Look(path).st_gid, kHostIdBase + 8) << path;
