@@ -155,9 +155,9 @@ void UnpackLayer(registry::Client& client, const registry::Blob& blob, const std
 }
 
 const Json& ConfigOf(const registry::Image& image) {
-  static const Json none(JsonObject{});
+  static const Json kNone(JsonObject{});
   const Json* config = image.config.Find("config");
-  return config ? *config : none;
+  return config ? *config : kNone;
 }
 
 Json MemberOf(const Json& object, std::string_view name) {

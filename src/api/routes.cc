@@ -276,6 +276,10 @@ constexpr auto kTable = std::to_array<Route>({
     {"PUT", "/api/v1/components/:component_name/unpause", "UnpauseComponent", kAdmin, R::kNone,
      Scope::kNone, false, UnpauseComponent, ""},
     // Login
+    // Pages, of this server's own.
+    {"GET", "/", "HomePage", kOpen, R::kNone, Scope::kNone, false, HomePage, ""},
+    {"GET", "/api/v1/changes/look", "LookAtChanges", kOpen, R::kNone, Scope::kNone, false,
+     LookAtChanges, ""},
     {"POST", "/sky/issuer/token", "IssueToken", kOpen, R::kNone, Scope::kNone, false, IssueToken,
      ""},
     {"GET", "/sky/issuer/userinfo", "UserInfo", kOpen, R::kNone, Scope::kNone, false, UserInfo, ""},

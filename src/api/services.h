@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "async/signal.h"
 #include "async/task.h"
 #include "async/timers.h"
 #include "base/ids.h"
@@ -99,6 +100,24 @@ class VolumeStreams {
                                                                    std::stop_token stop) = 0;
 };
 
+/// Wakes pages that are open when something changed: they ask again then, and never in between. On
+/// the loop's thread.
+class ChangeNotice {
+ public:
+  void Notify() {
+    const auto event = std::exchange(event_, std::make_shared<Event>());
+    event->Set();
+  }
+  /// Returns at the next Notify(); throws Cancelled on stop.
+  Task<void> Next(std::stop_token stop) {
+    const auto event = event_;
+    co_await event->Wait(std::move(stop));
+  }
+
+ private:
+  std::shared_ptr<Event> event_ = std::make_shared<Event>();
+};
+
 /// Settings that answers depend on. Constant while the server runs.
 struct ApiSettings {
   std::string external_url = "http://127.0.0.1:8080";  ///< without a slash at the end
@@ -133,6 +152,7 @@ struct Services {
   ScheduleControl* scheduling = nullptr;
   HijackControl* hijack = nullptr;
   VolumeStreams* volumes = nullptr;
+  ChangeNotice* changes = nullptr;
   secrets::IdTokens* id_tokens = nullptr;
   ThreadPool* files = nullptr;  ///< reads files of this server
 };

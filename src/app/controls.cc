@@ -20,14 +20,14 @@ Task<Result<BuildId>> ManualChecks::CheckNow(api::CheckRequest request) {
     if (!parsed) co_return std::unexpected(std::move(parsed.error()).Context("from"));
     from = std::move(*parsed);
   }
-  const Result<BuildId> build = co_await database_.Write(
-      store::Pool::kApi, [request, from](store::Transaction& transaction) {
+  const Result<BuildId> build =
+      co_await database_.Write(store::Pool::kApi, [request, from](store::Transaction& transaction) {
         if (request.resource_type) {
           return checking::CreateManualTypeCheck(transaction, request.resource_type, {}, from,
                                                  request.shallow, request.created_by);
         }
-        return checking::CreateManualCheck(transaction, request.resource, {}, from,
-                                           request.shallow, request.created_by);
+        return checking::CreateManualCheck(transaction, request.resource, {}, from, request.shallow,
+                                           request.created_by);
       });
   if (build) engine_.Start(*build);
   co_return build;

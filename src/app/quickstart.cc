@@ -47,9 +47,21 @@ void SayHowToAddUsers(const ServerOptions& options, const std::string& url) {
                url.c_str());
 }
 
+void SayWarnings(const std::vector<std::string>& warnings) {
+  for (const std::string& warning : warnings) {
+    std::fprintf(stderr, "pinion: warning: %s\n", warning.c_str());
+  }
+}
+
 Task<int> Serve(Loop& loop, Logger log, const ServerOptions& options, StopSignals& signals) {
   Server server(loop, log, options);
-  const Result<void> started = co_await server.Start();
+  Result<void> started;
+  try {
+    started = co_await server.Start();
+  } catch (...) {
+    // What was started before must be shut down all the same.
+    started = std::unexpected(CurrentError());
+  }
   if (!started) {
     std::fprintf(stderr, "pinion: %s\n", started.error().message.c_str());
   } else {
@@ -81,9 +93,7 @@ int RunQuickstart(const std::vector<std::string>& words) {
                 declared.Help().c_str());
     return 0;
   }
-  for (const std::string& warning : warnings) {
-    std::fprintf(stderr, "pinion: warning: %s\n", warning.c_str());
-  }
+  SayWarnings(warnings);
   if (!parsed) {
     std::fprintf(stderr, "pinion: %s\n", parsed.error().message.c_str());
     return kUsageExit;
@@ -119,8 +129,19 @@ int RunDoctor(const std::vector<std::string>& words) {
   Options declared;
   options.Declare(declared);
   declared.Ignore(UpstreamOptions());
+  bool help = false;
+  declared.Add({.name = "help", .doc = "show this help", .short_name = 'h'}, help);
   std::vector<std::string> warnings;
-  if (const auto parsed = declared.Parse(words, ReadEnvironment(), warnings); !parsed) {
+  const auto parsed = declared.Parse(words, ReadEnvironment(), warnings);
+  if (help) {
+    std::printf(
+        "Usage: pinion doctor [options]\n\nSays what this machine lacks for "
+        "`pinion quickstart` with the same options.\n\n%s",
+        declared.Help().c_str());
+    return 0;
+  }
+  SayWarnings(warnings);
+  if (!parsed) {
     std::fprintf(stderr, "pinion: %s\n", parsed.error().message.c_str());
     return kUsageExit;
   }

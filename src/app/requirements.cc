@@ -12,6 +12,7 @@
 #include "base/encoding.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "store/database.h"
 
 namespace pinion::app {
 namespace {
@@ -139,18 +140,28 @@ Requirement Port(const ServerOptions& options) {
   return Missing("port", SystemError("listen on " + where, failed).message, cure);
 }
 
+/// Whether the database answers and is not of a newer release. One that is still to be made is
+/// fine.
+Requirement Database(const ServerOptions& options) {
+  const std::string url = options.DatabaseUrl();
+  const bool sqlite = url.starts_with("sqlite:");
+  if (sqlite && !fs::exists(url.substr(7))) return Met("database", "will be made");
+  const SystemClock clock;
+  const auto opened = store::Database::Open(
+      {.url = url, .connect_timeout = std::chrono::seconds(3), .retries = 0, .migrate = false},
+      clock, Logger());
+  if (opened) return Met("database", sqlite ? url : "PostgreSQL");
+  const bool newer = opened.error().kind == ErrorKind::kConflict;
+  return Missing("database", opened.error().message,
+                 newer ? "use the newer release" : "mend it, or name another by --database-url");
+}
+
 }  // namespace
 
 std::vector<Requirement> CheckRequirements(const ServerOptions& options) {
-  return {Root(),
-          StateFolder(options),
-          Port(options),
-          Cgroups(),
-          Overlay(),
-          UserNamespaces(),
-          Runtime(options),
-          Firewall(),
-          ResourceTypes(options)};
+  return {
+      Root(),    StateFolder(options), Database(options), Port(options), Cgroups(),
+      Overlay(), UserNamespaces(),     Runtime(options),  Firewall(),    ResourceTypes(options)};
 }
 
 }  // namespace pinion::app

@@ -16,6 +16,7 @@
 #include "engine/engine.h"
 #include "fleet/collector.h"
 #include "http/server.h"
+#include "linux/files.h"
 #include "scheduling/pipeline_planner.h"
 #include "scheduling/scheduler.h"
 #include "secrets/var_sources.h"
@@ -55,6 +56,7 @@ std::string MainTeamAuth(const ServerOptions& options) {
 
 /// In the order of their making; they go in reverse.
 struct Server::Parts {
+  linux::UniqueFd state_lock;
   SystemClock clock;
   std::unique_ptr<Timers> timers;
   ThreadPool log_pool{"build logs", 2, 10'000};
@@ -83,6 +85,7 @@ struct Server::Parts {
   std::unique_ptr<Hijacking> hijacking;
   std::unique_ptr<ArtifactStreams> artifacts;
   std::unique_ptr<components::Registry> components;
+  api::ChangeNotice notice;
   std::unique_ptr<api::Services> services;
   std::unique_ptr<api::Api> api;
   std::unique_ptr<http::Server> http;
@@ -108,6 +111,15 @@ Task<Result<void>> Server::Start() {
   fs::create_directories(options_.state_dir, error);
   // Others may pass, for root inside containers is nobody here; what is secret is 0600.
   fs::permissions(options_.state_dir, fs::perms(0711), error);
+  // Before anything is read: a second server must not take this one's lease from it.
+  auto lock = linux::TryLockFile(fs::path(options_.state_dir) / "lock");
+  if (!lock) co_return std::unexpected(std::move(lock.error()).Context("state folder"));
+  if (!*lock) {
+    co_return Fail(ErrorKind::kConflict, "another server runs with the state folder " +
+                                             options_.state_dir +
+                                             ": stop it, or name another by --state-dir");
+  }
+  p.state_lock = std::move(*lock);
   for (const std::string& user : options_.local_users) {
     if (auto added = p.local_users.Add(user); !added) co_return added;
   }
@@ -226,6 +238,7 @@ Task<Result<void>> Server::Serve() {
                     .checks = p.manual_checks.get(),
                     .hijack = p.hijacking.get(),
                     .volumes = p.artifacts.get(),
+                    .changes = &p.notice,
                     .id_tokens = p.id_tokens.get(),
                     .files = &p.log_pool});
   p.api = std::make_unique<api::Api>(*p.services);
@@ -244,6 +257,7 @@ Task<Result<void>> Server::Serve() {
 
 void Server::OnChanges(const std::vector<store::Change>& changes) {
   Parts& p = *parts_;
+  p.notice.Notify();
   for (const store::Change& change : changes) {
     if (change.kind == store::kinds::kBuildAborted) p.engine->Abort(BuildId{change.id});
     if (change.kind == store::kinds::kBuildFinished) p.collector->Notify();

@@ -89,7 +89,8 @@ Result<BuildId> CreateManualTypeCheck(store::Transaction& transaction, ResourceT
                                     .tags = config->tags};
   // Its own type may have the same name (a base type that is replaced): it is not made of itself.
   std::vector<protocol::ResourceType> types = TypesOf(transaction, row->pipeline);
-  std::erase_if(types, [&](const protocol::ResourceType& other) { return other.name == config->name; });
+  std::erase_if(types,
+                [&](const protocol::ResourceType& other) { return other.name == config->name; });
   auto plan = MakeCheckPlan(resource, types, defaults,
                             {.from = from, .skip_interval = true, .recursively = !shallow});
   if (!plan) return std::unexpected(plan.error());

@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 
+#include <csignal>
 #include <iostream>
 
 #include "base/options.h"
@@ -97,6 +98,8 @@ int Run(Context& context, const std::vector<std::string>& words) {
 }
 
 int Main(const std::vector<std::string>& words, std::string program_name) {
+  // Output into a pipe that nobody reads any more ends the client, as in `... watch | head`.
+  std::signal(SIGPIPE, SIG_DFL);
   const SystemClock clock;
   Context context = ProcessContext(std::cout, std::cerr, clock, std::move(program_name));
   return Run(context, words);

@@ -138,20 +138,14 @@ PartRef ParsePartRef(std::string_view text, std::string_view kind) {
   return {ParsePipelineRef(text.substr(0, slash)), std::string(text.substr(slash + 1))};
 }
 
-VersionPairs ParseVersion(std::string_view text) {
+VersionPairs ParseVersion(const std::vector<std::string>& texts) {
   VersionPairs pairs;
-  for (const std::string_view part : Split(text, ',')) {
-    const std::size_t colon = part.find(':');
-    if (colon == std::string_view::npos || colon == 0) {
-      throw CommandError("invalid version pair '" + std::string(part) + "' (must be key:value)");
+  for (const std::string& text : texts) {
+    const std::size_t colon = text.find(':');
+    if (colon == std::string::npos || colon == 0) {
+      throw CommandError("invalid version pair '" + text + "' (must be key:value)");
     }
-    std::string value(Trim(part.substr(colon + 1)));
-    // Values in quotes are YAML, so that they may hold anything.
-    if (value.size() > 1 && (value.front() == '"' || value.front() == '\'')) {
-      const Json unquoted = ParseYamlValue(value, "version");
-      if (unquoted.IsString()) value = unquoted.AsString();
-    }
-    pairs.emplace_back(Trim(part.substr(0, colon)), std::move(value));
+    pairs.emplace_back(text.substr(0, colon), text.substr(colon + 1));
   }
   return pairs;
 }

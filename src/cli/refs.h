@@ -45,9 +45,9 @@ struct PartRef {
 /// PIPELINE[/k:v,…]/NAME; `kind` is "job" or "resource", for messages.
 PartRef ParsePartRef(std::string_view text, std::string_view kind);
 
-/// k:v[,k:v] of a resource's version, in order.
+/// KEY:VALUE of a resource's version, one a text.
 using VersionPairs = std::vector<std::pair<std::string, std::string>>;
-VersionPairs ParseVersion(std::string_view text);
+VersionPairs ParseVersion(const std::vector<std::string>& texts);
 Json VersionJson(const VersionPairs& pairs);
 /// k:v,… sorted.
 std::string VersionText(const Json& version);

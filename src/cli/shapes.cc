@@ -9,8 +9,9 @@ namespace pinion::cli {
 namespace {
 
 /// Members in order, "NAME:TYPE" with '?' after the name for those left out when they are empty.
-/// Types: i number, s text, b boolean, a any value, m object with free names, or another shape's
-/// name for an object, with '*' before it when it may be null, '[' for a list of them.
+/// Types: i number, s text, b boolean, a any value (r: its members as they came), m object with
+/// free names, or another shape's name for an object, with '*' before it when it may be null, '['
+/// for a list of them.
 const std::map<std::string_view, std::string_view>& Definitions() {
   static const std::map<std::string_view, std::string_view> kDefinitions{
       {"Build",
@@ -20,7 +21,7 @@ const std::map<std::string_view, std::string_view>& Definitions() {
       {"Rerun", "id?:i name?:s"},
       {"BuildSummary",
        "id:i name:s status:s start_time?:i end_time?:i team_name:s pipeline_id:i pipeline_name:s "
-       "pipeline_instance_vars?:m job_name?:s plan?:a"},
+       "pipeline_instance_vars?:m job_name?:s plan?:r"},
       {"Component", "name:s interval:i last_ran:s paused:b"},
       {"Container",
        "id:s worker_name:s state?:s type?:s step_name?:s attempt?:s pipeline_id?:i job_id?:i "
@@ -137,6 +138,7 @@ Json ShapedMember(const Json* value, std::string_view type) {
   if (type == "s") return given.IsString() ? given : Json("");
   if (type == "b") return given.IsBool() ? given : Json(false);
   if (type == "a") return Sorted(given);
+  if (type == "r") return given;
   if (type == "m") return given.IsObject() ? Sorted(given) : Json();
   if (type.starts_with('*')) {
     return given.IsObject() ? ShapedObject(given, type.substr(1)) : Json();

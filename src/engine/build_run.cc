@@ -78,6 +78,11 @@ void BuildRun::Say(const std::string& plan_id, std::string_view text) {
   Emit(protocol::LogEvent({.id = plan_id, .source = "stderr"}, now(), text));
 }
 
+void BuildRun::Passed(std::string_view plan_id, std::string_view stage) const {
+  if (log_.level() != LogLevel::kDebug) return;
+  log_.Debug("step", {{"step", plan_id}, {"stage", stage}});
+}
+
 const store::StepRow* BuildRun::Concluded(const std::string& plan_id) const {
   const auto found = concluded_.find(plan_id);
   return found == concluded_.end() ? nullptr : &found->second;
@@ -86,7 +91,7 @@ const store::StepRow* BuildRun::Concluded(const std::string& plan_id) const {
 Task<void> BuildRun::Conclude(std::string plan_id, Outcome outcome, Json result, Also also) {
   if (released_) throw Cancelled();
   if (!build_.id) {
-    if (also) co_await services_.database.Write(store::Pool::kEngine, also);
+    if (also) co_await Write(std::move(also));
     co_return;
   }
   // The log first: a conclusion without the output that led to it must not survive a crash.
@@ -94,12 +99,40 @@ Task<void> BuildRun::Conclude(std::string plan_id, Outcome outcome, Json result,
   store::StepRow step{.plan_id = std::move(plan_id),
                       .state = std::string(Name(outcome)),
                       .result = std::move(result)};
+  Also work = [build = build_.id, owner = services_.owner, step,
+               also](store::Transaction& transaction) {
+    store::SaveStep(transaction, build, owner, step);
+    if (also) also(transaction);
+  };
+  co_await Write(std::move(work));
+}
+
+void BuildRun::ConcludeLater(std::string plan_id, Outcome outcome, Json result, Also also) {
+  if (released_) throw Cancelled();
+  if (!build_.id && !also) return;
+  unwritten_.push_back({.number = next_unwritten_++,
+                        .step = {.plan_id = std::move(plan_id),
+                                 .state = std::string(Name(outcome)),
+                                 .result = std::move(result)},
+                        .also = std::move(also)});
+}
+
+Task<void> BuildRun::Write(Also work) {
+  // Parallel steps may write the same ones: what a step rests on is in its own transaction.
+  const std::vector<Unwritten> before = unwritten_;
+  if (!before.empty() && build_.id) co_await writer_->Flush();
   co_await services_.database.Write(
       store::Pool::kEngine,
-      [build = build_.id, owner = services_.owner, step, also](store::Transaction& transaction) {
-        store::SaveStep(transaction, build, owner, step);
-        if (also) also(transaction);
+      [build = build_.id, owner = services_.owner, before, work](store::Transaction& transaction) {
+        for (const Unwritten& one : before) {
+          if (build) store::SaveStep(transaction, build, owner, one.step);
+          if (one.also) one.also(transaction);
+        }
+        work(transaction);
       });
+  std::erase_if(unwritten_, [&before](const Unwritten& one) {
+    return std::ranges::find(before, one.number, &Unwritten::number) != before.end();
+  });
 }
 
 void BuildRun::AddSecret(const Json& value) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -84,6 +85,8 @@ class BuildRun {
   void Errored(const std::string& plan_id, std::string_view message);
   /// A line of the engine's own in a step's log.
   void Say(const std::string& plan_id, std::string_view text);
+  /// Where the time of a step goes: a debug line for each thing that is done.
+  void Passed(std::string_view plan_id, std::string_view stage) const;
 
   /// Texts that must not be seen in its log: values that credential managers gave.
   const std::vector<std::string>& secret_texts() const { return secret_texts_; }
@@ -95,6 +98,12 @@ class BuildRun {
   /// writes in one transaction. After that the step never runs again.
   using Also = std::function<void(store::Transaction&)>;
   Task<void> Conclude(std::string plan_id, Outcome outcome, Json result, Also also = {});
+  /// Concludes a step that may well run again, for it only looked something up. Its row is written
+  /// by the next Write or Conclude: before anything on a worker rests on it, and with one flush of
+  /// the log and one commit for them all.
+  void ConcludeLater(std::string plan_id, Outcome outcome, Json result, Also also = {});
+  /// One transaction, with the conclusions that are still to be written.
+  Task<void> Write(Also work);
 
   /// Makes this the run of a check that is no build: its containers belong to the scope.
   void BeCheck(std::string container_prefix, ScopeId scope) {
@@ -120,6 +129,13 @@ class BuildRun {
   Logger log_;
   std::unique_ptr<events::BuildLogWriter> writer_;
   std::map<std::string, store::StepRow> concluded_;
+  struct Unwritten {
+    std::uint64_t number = 0;
+    store::StepRow step;
+    Also also;
+  };
+  std::vector<Unwritten> unwritten_;
+  std::uint64_t next_unwritten_ = 0;
   Interruption root_;
   Interruption hooks_;
   bool released_ = false;

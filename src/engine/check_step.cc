@@ -90,6 +90,7 @@ Task<Conclusion> RunCheck(LeafContext context) {
 
   Conclusion conclusion;
   conclusion.version = found.latest;
+  conclusion.repeatable = found.fresh;
   if (!found.fresh) {
     const CheckOutput output = co_await RunCheckScript(
         context, source, plan.from_version ? plan.from_version : found.latest);

@@ -1,5 +1,6 @@
 #include "engine/container.h"
 
+#include "async/task_group.h"
 #include "base/encoding.h"
 #include "engine/volumes.h"
 #include "protocol/events.h"
@@ -58,14 +59,39 @@ void SetLimits(const ContainerRequest& request, protocol::garden::ContainerSpec&
   }
 }
 
-/// On the worker: image, volumes, then the container itself. Every call may be repeated, so a
+/// As MakeVolumes, beside something else: what came of it is for the caller to see.
+Task<void> MakeVolumesBeside(BuildRun& run, const ContainerRequest& request,
+                             const Container& container, std::stop_token stop,
+                             std::vector<protocol::garden::BindMount>& mounts,
+                             std::exception_ptr& error) {
+  try {
+    mounts = co_await MakeVolumes(run, request, container, std::move(stop));
+  } catch (...) {
+    error = std::current_exception();
+  }
+}
+
+/// On the worker: image and volumes, then the container itself. Every call may be repeated, so a
 /// former life that was killed in the middle does no harm.
 Task<void> MakeOnWorker(BuildRun& run, const ContainerRequest& request, Container& container,
                         std::stop_token stop) {
   protocol::garden::ContainerSpec spec{.handle = container.handle,
                                        .privileged = request.privileged};
   spec.env.push_back("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-  Rootfs rootfs = co_await MakeRootfs(run, request, container, stop);
+  TaskGroup beside(co_await boost::asio::this_coro::executor, run.log(), "make volumes");
+  std::exception_ptr error;
+  beside.Spawn(MakeVolumesBeside(run, request, container, stop, spec.bind_mounts, error));
+  Rootfs rootfs;
+  std::exception_ptr rootfs_error;
+  try {
+    rootfs = co_await MakeRootfs(run, request, container, stop);
+  } catch (...) {
+    rootfs_error = std::current_exception();
+  }
+  co_await beside.Join();
+  if (rootfs_error) std::rethrow_exception(rootfs_error);
+  if (error) std::rethrow_exception(error);
+  run.Passed(request.plan_id, "volumes made");
   spec.rootfs = std::move(rootfs.uri);
   for (std::string& entry : rootfs.env)
     spec.env.push_back(std::move(entry));
@@ -73,7 +99,6 @@ Task<void> MakeOnWorker(BuildRun& run, const ContainerRequest& request, Containe
   container.image_user = request.user.empty() ? rootfs.user : request.user;
   container.image_volume = std::move(rootfs.image);
   if (!container.image_user.empty()) spec.properties["user"] = container.image_user;
-  spec.bind_mounts = co_await MakeVolumes(run, request, container, stop);
   SetLimits(request, spec);
   co_await container.worker->CreateContainer(
       std::move(spec), static_cast<std::uint64_t>(run.services().owner.epoch), stop);
@@ -97,22 +122,24 @@ Task<Container> FindOrCreateContainer(BuildRun& run, ContainerRequest request,
   container.placement = co_await ChooseWorker(run, request, container.handle, stop);
   container.worker = &container.placement->worker();
   const std::string worker = container.worker->name();
+  run.Passed(request.plan_id, "worker chosen");
   run.EmitOnce(request.plan_id, Stage::kSelectedWorker,
                protocol::SelectedWorkerEvent({.id = request.plan_id}, run.now(), worker));
   // The rows first: whatever a crash leaves on the worker is known and will be collected.
   const std::vector<store::VolumeRow> volumes = PlanVolumes(run, request, container);
-  co_await run.services().database.Write(store::Pool::kEngine,
-                                         [row = MakeRow(run, request, container.handle, worker),
-                                          volumes](store::Transaction& transaction) {
-                                           store::CreateContainer(transaction, row);
-                                           for (const store::VolumeRow& volume : volumes)
-                                             store::CreateVolume(transaction, volume);
-                                           store::SetContainerCreated(transaction, row.handle);
-                                           for (const store::VolumeRow& volume : volumes) {
-                                             store::SetVolumeCreated(transaction, volume.handle);
-                                           }
-                                         });
+  BuildRun::Also write = [row = MakeRow(run, request, container.handle, worker),
+                          volumes](store::Transaction& transaction) {
+    store::CreateContainer(transaction, row);
+    for (const store::VolumeRow& volume : volumes)
+      store::CreateVolume(transaction, volume);
+    store::SetContainerCreated(transaction, row.handle);
+    for (const store::VolumeRow& volume : volumes)
+      store::SetVolumeCreated(transaction, volume.handle);
+  };
+  co_await run.Write(std::move(write));
+  run.Passed(request.plan_id, "rows written");
   co_await MakeOnWorker(run, request, container, stop);
+  run.Passed(request.plan_id, "container created");
   co_return container;
 }
 

@@ -144,11 +144,11 @@ Task<void> Engine::End(BuildRun& run, store::BuildStatus status) {
     try {
       // Events first: who sees the build ended can read all of its log.
       co_await run.writer().Flush();
-      co_await services_.database.Write(
-          store::Pool::kEngine,
-          [id = run.build().id, status, owner = services_.owner](store::Transaction& transaction) {
-            store::FinishBuild(transaction, id, status, owner);
-          });
+      BuildRun::Also finish = [id = run.build().id, status,
+                               owner = services_.owner](store::Transaction& transaction) {
+        store::FinishBuild(transaction, id, status, owner);
+      };
+      co_await run.Write(std::move(finish));
       break;
     } catch (const Failure& failure) {
       // Lost to another owner: he ends it.

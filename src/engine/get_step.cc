@@ -88,6 +88,7 @@ Task<Conclusion> RunGet(LeafContext context) {
 
   // One fetch at a time of the same thing: whoever waits finds it in the cache.
   const auto turn = co_await run.services().gets.Enter(key.text, context.stop());
+  Conclusion conclusion;
   Fetched fetched;
   if (std::optional<CachedVolume> cached = co_await FindCache(run, key, version)) {
     std::string known;
@@ -97,6 +98,7 @@ Task<Conclusion> RunGet(LeafContext context) {
             "\x1b[1;36mINFO: found existing resource cache\x1b[0m (" + known + ")\n\n");
     fetched.artifact = {.worker = cached->worker, .volume = cached->volume, .from_cache = true};
     fetched.metadata = std::move(cached->metadata);
+    conclusion.repeatable = true;
   } else {
     JsonObject request{{"source", source}, {"version", ToJson(version)}};
     if (!params.IsNull()) request.Set("params", params);
@@ -108,7 +110,6 @@ Task<Conclusion> RunGet(LeafContext context) {
                protocol::FinishGetEvent(origin, run.now(), fetched.exit_status,
                                         succeeded ? std::optional(version) : std::nullopt,
                                         fetched.metadata));
-  Conclusion conclusion;
   if (!succeeded) {
     conclusion.outcome = Outcome::kFailed;
     co_return conclusion;

@@ -129,6 +129,7 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
       handle, std::move(spec), std::move(input), stdout_offset, err.offset(),
       static_cast<std::uint64_t>(run.services().owner.epoch), interruption.token());
 
+  run.Passed(plan_id, "process started");
   // The follower is not stopped by the interruption itself, but by the process's end that follows,
   // or by a release, or when even SIGKILL does not end the process.
   std::stop_source give_up;
@@ -144,6 +145,7 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
         run.timers().After(kStopGrace + kKillGrace, [&give_up] { give_up.request_stop(); });
   };
   ProcessEnd end;
+  bool seen = false;
   std::exception_ptr failure;
   {
     const std::stop_callback interrupted(interruption.token(), on_interrupt);
@@ -151,7 +153,10 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
     try {
       for (;;) {
         fleet::ProcessOutput chunk = co_await follower->Next(give_up.get_token());
+        if (!seen) run.Passed(plan_id, "first output");
+        seen = true;
         if (chunk.stream == 0) {
+          run.Passed(plan_id, "process ended");
           if (!chunk.exit_status) throw Failure(ErrorKind::kUnavailable, chunk.error);
           end.exit_status = *chunk.exit_status;
           break;

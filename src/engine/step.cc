@@ -31,6 +31,7 @@ Outcome Replay(const store::StepRow& row, Scope& scope) {
 Task<Outcome> RunLeaf(BuildRun& run, Scope& scope, const protocol::Plan& plan,
                       const Interruption& interruption, Leaf leaf) {
   if (const store::StepRow* row = run.Concluded(plan.id)) co_return Replay(*row, scope);
+  run.Passed(plan.id, "begun");
   Conclusion conclusion;
   std::string message;
   try {
@@ -50,8 +51,13 @@ Task<Outcome> RunLeaf(BuildRun& run, Scope& scope, const protocol::Plan& plan,
     conclusion.outcome = Outcome::kErrored;
   }
   if (!message.empty()) run.Errored(plan.id, message);
+  run.Passed(plan.id, "done");
   try {
-    co_await run.Conclude(plan.id, conclusion.outcome, ToJson(conclusion), conclusion.also);
+    if (conclusion.repeatable && conclusion.outcome == Outcome::kSucceeded) {
+      run.ConcludeLater(plan.id, conclusion.outcome, ToJson(conclusion), conclusion.also);
+    } else {
+      co_await run.Conclude(plan.id, conclusion.outcome, ToJson(conclusion), conclusion.also);
+    }
   } catch (const Cancelled&) {
     co_return Outcome::kAborted;
   } catch (...) {
@@ -59,6 +65,7 @@ Task<Outcome> RunLeaf(BuildRun& run, Scope& scope, const protocol::Plan& plan,
     run.Errored(plan.id, "saving the step's result: " + CurrentError().message);
     co_return Outcome::kErrored;
   }
+  run.Passed(plan.id, "concluded");
   Apply(conclusion, plan.id, scope);
   co_return conclusion.outcome;
 }

@@ -33,6 +33,8 @@ struct Conclusion {
   };
   std::vector<Var> vars;
   BuildRun::Also also;  ///< written in the same transaction
+  /// It only looked something up: a crash before the next step's rows may have it run again.
+  bool repeatable = false;
 
   template <class Self, class Visit>
   static void Fields(Self& self, Visit& visit) {

@@ -15,7 +15,7 @@ namespace pinion::fleet {
 struct CollectorOptions {
   store::ContainerRetention containers;
   store::VolumeRetention volumes;
-  Duration sweep_interval = std::chrono::minutes(1);    ///< without being told of anything
+  Duration sweep_interval = std::chrono::minutes(10);   ///< without being told of anything
   Duration shortest_pause = std::chrono::seconds(1);    ///< between two rounds
   Duration destroy_timeout = std::chrono::seconds(60);  ///< for one container or volume
   Duration longest_pause = std::chrono::minutes(5);     ///< before a failing one is tried again

@@ -139,6 +139,12 @@ Task<void> FakeWorker::Run(http::Exchange& exchange, std::string handle) {
     co_return;
   }
   const std::string id = spec->id.empty() ? "generated" : spec->id;
+  if (!exchange.request().headers.Get(protocol::garden::kOnceHeader).empty() &&
+      containers[handle].processes.contains(id)) {
+    co_await Answer(exchange, 409, R"({"Message":"it was started before"})");
+    co_return;
+  }
+  ++started;
   Process& process = containers[handle].processes[id];
   process.spec = *body;
   co_await Main(exchange, id, process, 201);

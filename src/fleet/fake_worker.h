@@ -61,6 +61,7 @@ class FakeWorker {
   std::map<std::string, Volume> volumes;
   std::vector<std::string> requests;  ///< "METHOD target"
   std::vector<std::string> destroyed;
+  int started = 0;  ///< processes
   std::string last_epoch;
   std::string last_acknowledged;
 

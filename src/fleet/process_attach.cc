@@ -81,6 +81,7 @@ Task<std::unique_ptr<http::Stream>> HijackRun(std::shared_ptr<WorkerCalls> calls
   http::Request request = JsonRequest("POST", ContainerPath(handle, "/processes"), ToJson(spec));
   if (epoch) {
     request.headers.Set(std::string(protocol::garden::kEpochHeader), std::to_string(*epoch));
+    request.headers.Set(std::string(protocol::garden::kOnceHeader), "1");
   }
   return Hijack(calls, "starting process '" + spec.id + "' of container '" + handle + "'",
                 std::move(request), std::move(stop));

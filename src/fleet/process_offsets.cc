@@ -205,11 +205,14 @@ Task<std::unique_ptr<ProcessFollower>> FollowByOffsets(
       std::make_unique<OffsetFollower>(calls, handle, spec.id, stdout_offset, stderr_offset, epoch);
   Backoff backoff(calls->timers, calls->options);
   const std::string what = "starting process '" + spec.id + "' of container '" + handle + "'";
-  for (bool started = false;;) {
-    const bool found = co_await follower->Find(stop);
-    if (found) co_return follower;
-    if (started) throw calls->Fail(ErrorKind::kNotFound, what, "it vanished at once");
-    // Whether a run that broke off was taken is what Find tells: no second process is started.
+  for (bool known = false;;) {
+    if (known) {
+      const bool found = co_await follower->Find(stop);
+      if (found) co_return follower;
+      throw calls->Fail(ErrorKind::kNotFound, what, "it vanished at once");
+    }
+    // Whether a run that broke off was taken is what the next one tells: no second process is
+    // started.
     std::optional<Error> error;
     try {
       auto stream = co_await HijackRun(calls, handle, spec, epoch, stop);
@@ -218,11 +221,13 @@ Task<std::unique_ptr<ProcessFollower>> FollowByOffsets(
       if (!ids) throw calls->Fail(ErrorKind::kUnavailable, what, "the connection broke off");
       co_await SendProcessInput(*stream, spec.id, input, stop);
       follower->KeepRunStream(std::move(stream));
-      started = true;
+      known = true;
     } catch (const Failure& failure) {
       const ErrorKind kind = failure.error().kind;
-      if (kind != ErrorKind::kUnavailable && kind != ErrorKind::kTimeout) throw;
-      error = failure.error();
+      // It runs or has run; or the epoch is out of date, which following it will tell.
+      known = kind == ErrorKind::kConflict;
+      if (!known && kind != ErrorKind::kUnavailable && kind != ErrorKind::kTimeout) throw;
+      if (!known) error = failure.error();
     }
     if (!error) continue;
     const bool again = co_await backoff.Wait(stop);

@@ -152,7 +152,8 @@ Task<void> SendProcessInput(http::Stream& stream, std::string process_id, std::s
                             std::stop_token stop);
 
 /// Starts a process on the worker and hands over the hijacked connection. Failure on refusal. With
-/// no epoch the process is a guest: whoever owns the container, it may run.
+/// no epoch the process is a guest: whoever owns the container, it may run. With one it runs once:
+/// kConflict if the worker (Pinion's) knows a process of that id, an ended one too.
 Task<std::unique_ptr<http::Stream>> HijackRun(std::shared_ptr<WorkerCalls> calls,
                                               std::string handle,
                                               protocol::garden::ProcessSpec spec,

@@ -318,10 +318,12 @@ class HttpWorkerClient final : public WorkerClient {
 
   Task<baggageclaim::Volume> CreateNewVolume(baggageclaim::VolumeRequest request, std::string what,
                                              std::stop_token stop) {
-    const http::Response begun = co_await calls_->Call(
-        *calls_->baggageclaim, what, JsonRequest("POST", "/volumes-async", ToJson(request)),
-        Repeat::kYes, stop);
+    http::Request begin = JsonRequest("POST", "/volumes-async", ToJson(request));
+    begin.headers.Set(std::string(baggageclaim::kWaitHeader), "1");
+    const http::Response begun =
+        co_await calls_->Call(*calls_->baggageclaim, what, std::move(begin), Repeat::kYes, stop);
     const auto json = ParseJson(begun.body);
+    if (json && json->Find("path")) co_return Read<baggageclaim::Volume>(what, begun);
     const std::string future = json ? std::string(json->StringAt("handle")) : std::string();
     if (future.empty()) {
       throw calls_->Fail(ErrorKind::kInternal, what, "its answer has no handle");

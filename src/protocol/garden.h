@@ -198,6 +198,8 @@ struct ErrorBody {
 inline constexpr std::size_t kLogFrameHeaderBytes = 13;
 enum class LogFrameSource : std::uint8_t { kStdout = 1, kStderr = 2, kExit = 3 };
 inline constexpr std::string_view kEpochHeader = "X-Pinion-Epoch";
+/// POST …/processes with this header starts nothing if a process of that id runs or has run: 409.
+inline constexpr std::string_view kOnceHeader = "X-Pinion-Once";
 
 /// A property of the container that web nodes set when its process has ended (upstream's name).
 inline constexpr std::string_view kExitStatusProperty = "concourse:exit-status";

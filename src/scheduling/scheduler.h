@@ -29,7 +29,7 @@ class Scheduler {
   struct Options {
     std::size_t batch = 16;       ///< jobs in one transaction
     std::size_t concurrency = 2;  ///< transactions at a time; SQLite writes one at a time anyway
-    Duration sweep = std::chrono::minutes(1);
+    Duration sweep = std::chrono::minutes(3);
     Duration first_retry = std::chrono::milliseconds(100);
     Duration last_retry = std::chrono::seconds(30);
     /// The background's share: every job is swept once in so many sweeps.

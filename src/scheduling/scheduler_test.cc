@@ -454,7 +454,7 @@ TEST_P(SchedulerTest, TheSweepCatchesWhatNoChangeTold) {
   });
   Settle();
   EXPECT_EQ(Builds(job), "");
-  Advance(std::chrono::seconds(61));
+  Advance(std::chrono::seconds(181));
   EXPECT_EQ(Builds(job), "1 started r=1");
 }
 

@@ -4,7 +4,7 @@ namespace pinion::store {
 namespace {
 
 constexpr std::size_t kPage = 500;
-constexpr Duration kSweep = std::chrono::minutes(1);
+constexpr Duration kSweep = std::chrono::minutes(3);
 constexpr Duration kRetry = std::chrono::seconds(1);
 
 }  // namespace

@@ -146,6 +146,8 @@ struct DatabaseOptions {
   int retries = 5;
   /// Calls that may wait for a thread of one pool; more are refused as kUnavailable.
   int queue_limit = 4096;
+  /// False: the schema is left as it is, and kConflict still says that it is too new.
+  bool migrate = true;
   /// Read and Write run on the caller's loop instead of a thread: for the simulation.
   bool inline_calls = false;
 };

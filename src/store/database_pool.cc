@@ -156,6 +156,7 @@ void PooledDatabase::Run(Pool pool, bool write, const Closure& work, std::stop_t
                                                std::string(Name(pool)) +
                                                "' pool are busy: try again later");
   }
+  const SteadyTime started = clock_.Steady();
   bool changed = false;
   {
     const HeldSlot slot(connections->slots);
@@ -180,6 +181,13 @@ void PooledDatabase::Run(Pool pool, bool write, const Closure& work, std::stop_t
       throw;
     }
     put_back();
+  }
+  if (log_.level() == LogLevel::kDebug) {
+    const std::chrono::duration<double, std::milli> took = clock_.Steady() - started;
+    log_.Debug("transaction", {{"pool", Name(pool)},
+                               {"write", write},
+                               {"ms", took.count()},
+                               {"statements_sent", group(pool).statements.load()}});
   }
   if (changed) Committed();
 }

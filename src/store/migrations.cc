@@ -51,6 +51,13 @@ void TakeTurn(Transaction& transaction) {
   transaction.Query("select pg_advisory_xact_lock(hashtextextended('pinion migrations', 0))::text");
 }
 
+Result<void> TooNew(std::int64_t version, std::int64_t newest) {
+  return Fail(ErrorKind::kConflict,
+              "the database's schema has version " + std::to_string(version) +
+                  ", this program knows versions up to " + std::to_string(newest) +
+                  ": start the newer release, or restore a backup from before its start");
+}
+
 }  // namespace
 
 std::span<const Migration> Migrations() {
@@ -123,12 +130,24 @@ Result<void> Migrate(Database& database, std::span<const Migration> migrations,
     }
     log.Debug("database schema", {{"version", version}, {"newest", newest}});
   }
-  if (version > newest) {
-    return Fail(ErrorKind::kConflict,
-                "the database's schema has version " + std::to_string(version) +
-                    ", this program knows versions up to " + std::to_string(newest) +
-                    ": start the newer release, or restore a backup from before its start");
-  }
+  if (version > newest) return TooNew(version, newest);
+  return {};
+} catch (const Failure& failure) {
+  return std::unexpected(failure.error());
+}
+
+Result<void> CheckVersion(Database& database, std::span<const Migration> migrations) try {
+  const std::int64_t newest = migrations.empty() ? 0 : migrations.back().version;
+  std::int64_t version = 0;
+  database.Run(Pool::kLease, false, [&](Transaction& transaction) {
+    const auto tables = transaction.QueryOne(transaction.Pick(
+        "select count(*) from sqlite_master where type = 'table' and name = 'schema_migrations'",
+        "select count(*) from information_schema.tables where table_name = 'schema_migrations'"));
+    if (tables->Integer(0) == 0) return;
+    version =
+        transaction.QueryOne("select coalesce(max(version), 0) from schema_migrations")->Integer(0);
+  });
+  if (version > newest) return TooNew(version, newest);
   return {};
 } catch (const Failure& failure) {
   return std::unexpected(failure.error());

@@ -24,6 +24,10 @@ std::span<const Migration> Migrations();
 /// the schema is newer, naming both versions.
 Result<void> Migrate(Database& database, std::span<const Migration> migrations, const Logger& log);
 
+/// kConflict if the schema is newer than the last of `migrations`; changes nothing. An empty
+/// database is fine.
+Result<void> CheckVersion(Database& database, std::span<const Migration> migrations);
+
 /// A script's statements in one dialect: split at `;` outside of quotes and comments, with {id} put
 /// in.
 std::vector<std::string> SplitStatements(std::string_view script, Dialect dialect);

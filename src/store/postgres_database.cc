@@ -55,7 +55,8 @@ std::unique_ptr<Database> OpenPostgres(const DatabaseOptions& options, const Clo
                                        Logger log) {
   CheckConnectionString(options.url);
   auto database = std::make_unique<PostgresDatabase>(options, clock, log);
-  ValueOrThrow(Migrate(*database, Migrations(), log));
+  ValueOrThrow(options.migrate ? Migrate(*database, Migrations(), log)
+                               : CheckVersion(*database, Migrations()));
   return database;
 }
 

@@ -81,7 +81,8 @@ class SqliteDatabase final : public PooledDatabase {
 std::unique_ptr<Database> OpenSqlite(const DatabaseOptions& options, const Clock& clock,
                                      Logger log) {
   auto database = std::make_unique<SqliteDatabase>(options, clock, log);
-  ValueOrThrow(Migrate(*database, Migrations(), log));
+  ValueOrThrow(options.migrate ? Migrate(*database, Migrations(), log)
+                               : CheckVersion(*database, Migrations()));
   return database;
 }
 

@@ -86,8 +86,8 @@ class LocalVariables : public Variables {
   std::map<std::string, Value> values_;
 };
 
-/// The texts of a value and of its members at any depth: what redaction looks for. Items of lists are
-/// left out, as upstream does: they are what `across` goes over, for all to see.
+/// The texts of a value and of its members at any depth: what redaction looks for. Items of lists
+/// are left out, as upstream does: they are what `across` goes over, for all to see.
 void CollectTexts(const Json& value, std::vector<std::string>& out);
 
 }  // namespace pinion::vars

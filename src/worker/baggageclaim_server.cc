@@ -240,6 +240,15 @@ Task<void> BaggageclaimServer::CreateVolumeAsync(Call call) {
     creations_.emplace(handle, creation);
     tasks_.Spawn(RunCreation(std::move(creation), std::move(*request)));
   }
+  if (!call.exchange->request().headers.Get(protocol::baggageclaim::kWaitHeader).empty()) {
+    const std::shared_ptr<Creation> creation = creations_.at(handle);
+    co_await WaitFor(call, *creation);
+    if (creation->volume && !creation->cancelled) {
+      creations_.erase(handle);
+      co_await call.Answer(201, ToJson(*creation->volume));
+      co_return;
+    }
+  }
   co_await call.Answer(201, JsonObject{{"handle", handle}});
 }
 
@@ -283,6 +292,16 @@ void BaggageclaimServer::ForgetOldCreations() {
   });
 }
 
+/// Most volumes take a millisecond or two: waiting here saves the client its own pause.
+Task<void> BaggageclaimServer::WaitFor(Call call, Creation& creation) {
+  Deadline deadline(timers_, kCheckWait, call.exchange->stop());
+  try {
+    co_await creation.finished.Wait(deadline.token());
+  } catch (const Cancelled&) {
+    if (!deadline.expired()) throw;
+  }
+}
+
 Task<void> BaggageclaimServer::CheckCreation(Call call) {
   const auto at = creations_.find(call.handle());
   if (at == creations_.end()) {
@@ -290,15 +309,7 @@ Task<void> BaggageclaimServer::CheckCreation(Call call) {
     co_return;
   }
   const std::shared_ptr<Creation> creation = at->second;
-  {
-    // Most volumes take a millisecond or two: waiting here saves the client its own pause.
-    Deadline deadline(timers_, kCheckWait, call.exchange->stop());
-    try {
-      co_await creation->finished.Wait(deadline.token());
-    } catch (const Cancelled&) {
-      if (!deadline.expired()) throw;
-    }
-  }
+  co_await WaitFor(call, *creation);
   if (!creation->finished.IsSet()) {
     http::Response working{204, {}, {}};
     working.headers.Set("X-Pinion-Progress", std::to_string(creation->progress_done) + "/" +

@@ -48,6 +48,7 @@ class BaggageclaimServer {
   Task<void> CreateVolume(Call call);
   Task<void> CreateVolumeAsync(Call call);
   Task<void> CheckCreation(Call call);
+  Task<void> WaitFor(Call call, Creation& creation);
   Task<void> CancelCreation(Call call);
   Task<void> GetVolume(Call call);
   Task<void> SetProperty(Call call);

@@ -106,6 +106,15 @@ TEST_F(BaggageclaimServerTest, CreatesListsAndDestroys) {
   EXPECT_EQ(AskJson("GET", "/volumes-async/two").StringAt("handle"), "two");
   EXPECT_EQ(Ask("DELETE", "/volumes-async/two").status, 204);
   EXPECT_EQ(Ask("GET", "/volumes-async/two").status, 404);
+  // Who waits gets the volume at once and leaves nothing behind; again, and it is the same.
+  const http::Headers waiting{{"X-Pinion-Wait", "1"}};
+  for (int i = 0; i < 2; ++i) {
+    const auto made = Ask("POST", "/volumes-async",
+                          R"({"handle":"two","strategy":{"type":"cow","volume":"one"}})", waiting);
+    EXPECT_EQ(made.status, 201);
+    EXPECT_TRUE(fs::is_directory(ParseJson(made.body)->StringAt("path")));
+    EXPECT_EQ(Ask("GET", "/volumes-async/two").status, 404);
+  }
   EXPECT_EQ(AskJson("GET", "/volumes").AsArray().size(), 2U);
   EXPECT_EQ(AskJson("GET", "/volumes?a=b").AsArray().size(), 1U);
   EXPECT_EQ(Ask("GET", "/volumes?a=b&a=c").status, 422);

@@ -188,11 +188,7 @@ Task<void> GardenServer::List(Exchange& exchange, PathParams) {
 Task<void> GardenServer::Create(Exchange& exchange, PathParams) {
   ContainerSpec spec = co_await ReadJson<ContainerSpec>(exchange);
   const auto epoch = EpochOf(exchange);
-  if (auto found = containers_.Find(spec.handle); found && epoch) {
-    co_await (*found)->CheckEpoch(*epoch);
-  }
-  const auto container = co_await containers_.Create(std::move(spec), exchange.stop());
-  if (epoch) co_await container->CheckEpoch(*epoch);
+  const auto container = co_await containers_.Create(std::move(spec), exchange.stop(), epoch);
   co_await Answer(exchange, 200, JsonObject{{"Handle", container->handle()}});
 }
 

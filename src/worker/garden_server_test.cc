@@ -315,6 +315,16 @@ TEST_F(GardenServerTest, AnOldEpochIsFencedOff) {
   EXPECT_EQ(ask("6"), 200);
 }
 
+TEST_F(GardenServerTest, AProcessThatIsToRunOnceIsNotStartedAgain) {
+  Serve();
+  Create(Spec("once"));
+  EXPECT_EQ(Run("once", Shell("echo run >> /tmp/runs")).status, 201);
+  const auto again = Ask("POST", "/containers/once/processes",
+                         ToText(ToJson(Shell("echo run >> /tmp/runs"))), {{"X-Pinion-Once", "1"}});
+  EXPECT_EQ(again.status, 409);
+  EXPECT_EQ(Run("once", Shell("cat /tmp/runs", "look")).out, "run\n");
+}
+
 TEST_F(GardenServerTest, TheLogIsReadFromOffsets) {
   Serve();
   Create(Spec("log"));

@@ -55,7 +55,7 @@ std::string SortedText(const Json& found) {
 
 int Check(Context& context, const Command& command, const Words& words, bool resource_type) {
   std::string part_text, team;
-  std::optional<std::string> from;
+  std::vector<std::string> from;
   bool async = false, shallow = false;
   Options options;
   if (resource_type) {
@@ -79,8 +79,8 @@ int Check(Context& context, const Command& command, const Words& words, bool res
   Target target = OpenTarget(context, team);
   Call call =
       PartCall(target, part, resource_type ? "resource-types" : "resources", "POST", "/check");
-  call.body = ToText(
-      JsonObject{{"from", from ? VersionJson(ParseVersion(*from)) : Json()}, {"shallow", shallow}});
+  call.body = ToText(JsonObject{{"from", from.empty() ? Json() : VersionJson(ParseVersion(from))},
+                                {"shallow", shallow}});
   Json build;
   try {
     build = target.api->AskJson(call);
@@ -98,11 +98,12 @@ int Check(Context& context, const Command& command, const Words& words, bool res
 }
 
 int SetEnabled(Context& context, const Command& command, const Words& words, bool enable) {
-  std::string resource_text, version_text;
+  std::string resource_text;
+  std::vector<std::string> version_text;
   Options options;
   AddResource(options, resource_text);
   options.Add({.name = "version",
-               .doc = "The version; the newest that matches is taken",
+               .doc = "The version, repeated for each key; the newest that matches is taken",
                .short_name = 'v',
                .value_name = "KEY:VALUE",
                .required = true},
@@ -219,24 +220,23 @@ int DisableResourceVersion(Context& context, const Command& command, const Words
 
 int PinResource(Context& context, const Command& command, const Words& words) {
   std::string resource_text, comment;
-  std::optional<std::string> version_text;
+  std::vector<std::string> version_text;
   Options options;
   AddResource(options, resource_text);
   options.Add({.name = "version",
-               .doc = "The version; the newest that matches is taken",
+               .doc = "The version, repeated for each key; the newest that matches is taken",
                .short_name = 'v',
                .value_name = "KEY:VALUE"},
               version_text);
   options.Add({.name = "comment", .doc = "Why it is pinned", .short_name = 'c'}, comment);
   ParseWords(context, command, options, words);
   const PartRef resource = ParsePartRef(resource_text, "resource");
-  VersionPairs version;
-  if (version_text) version = ParseVersion(*version_text);
+  const VersionPairs version = ParseVersion(version_text);
   Target target = OpenTarget(context);
-  if (!version_text && comment.empty()) {
+  if (version.empty() && comment.empty()) {
     throw CommandError("one of --version and --comment is required");
   }
-  if (version_text) {
+  if (!version.empty()) {
     const Json found = NewestVersion(target, resource, version);
     const Call call = ResourceCall(target, resource, "PUT", "/versions/:id/pin",
                                    {std::to_string(found.IntegerAt("id"))});
@@ -272,7 +272,7 @@ int UnpinResource(Context& context, const Command& command, const Words& words) 
 
 int ClearResourceCache(Context& context, const Command& command, const Words& words) {
   std::string resource_text, team;
-  std::optional<std::string> version_text;
+  std::vector<std::string> version_text;
   Options options;
   AddResource(options, resource_text);
   options.Add({.name = "version",
@@ -283,10 +283,10 @@ int ClearResourceCache(Context& context, const Command& command, const Words& wo
   AddTeam(options, team);
   ParseWords(context, command, options, words);
   const PartRef resource = ParsePartRef(resource_text, "resource");
-  const Json version = version_text ? VersionJson(ParseVersion(*version_text)) : Json();
+  const Json version = version_text.empty() ? Json() : VersionJson(ParseVersion(version_text));
   Target target = OpenTarget(context, team);
   context.out << "!!! this will remove the resource cache(s) for `" << resource.Text() << "`";
-  if (version_text) context.out << " with version: `" << ToText(version) << "`";
+  if (!version.IsNull()) context.out << " with version: `" << ToText(version) << "`";
   context.out << "\n\n";
   if (!Confirm(context, "are you sure?")) {
     context.out << "bailing out\n";

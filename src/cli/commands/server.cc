@@ -220,8 +220,8 @@ int Pause(Context& context, const Command& command, const Words& words, const st
   }
   if (names.empty()) throw CommandError("--name or --all must be provided");
   for (const std::string& name : names) {
-    target.api->Ask(
-        {.method = "PUT", .path = Path("/api/v1/components/:name/:verb", {name, verb})});
+    const Call call{.method = "PUT", .path = Path("/api/v1/components/:name/:verb", {name, verb})};
+    if (!target.api->Found(call)) throw CommandError("component '" + name + "' not found");
     context.out << verb << "d '" << name << "'\n";
   }
   return 0;
@@ -237,11 +237,24 @@ int UnpauseComponent(Context& context, const Command& command, const Words& word
   return Pause(context, command, words, "unpause");
 }
 
+namespace {
+
+/// The answer of a call about the wall; failures say what was tried.
+Json AskWall(Target& target, const Call& call, std::string_view what) {
+  try {
+    return target.api->AskJson(call);
+  } catch (const CommandError& error) {
+    throw CommandError("failed to " + std::string(what) + " wall message: " + error.what());
+  }
+}
+
+}  // namespace
+
 int GetWall(Context& context, const Command& command, const Words& words) {
   Options options;
   ParseWords(context, command, options, words);
   Target target = OpenTarget(context);
-  const Json wall = target.api->AskJson({.path = "/api/v1/wall"});
+  const Json wall = AskWall(target, {.path = "/api/v1/wall"}, "get");
   if (wall.StringAt("message").empty()) {
     context.out << "No wall message is currently set\n";
     return 0;
@@ -267,7 +280,7 @@ int SetWall(Context& context, const Command& command, const Words& words) {
   Target target = OpenTarget(context);
   JsonObject wall{{"message", message}};
   if (life.count() != 0) wall.Set("TTL", static_cast<long long>(life.count()));
-  target.api->Ask({.method = "PUT", .path = "/api/v1/wall", .body = ToText(wall)});
+  AskWall(target, {.method = "PUT", .path = "/api/v1/wall", .body = ToText(wall)}, "set");
   context.out << "Wall message set successfully\n";
   if (life.count() == 0) {
     context.out << "No expiration set\n";
@@ -281,7 +294,7 @@ int ClearWall(Context& context, const Command& command, const Words& words) {
   Options options;
   ParseWords(context, command, options, words);
   Target target = OpenTarget(context);
-  target.api->Ask({.method = "DELETE", .path = "/api/v1/wall"});
+  AskWall(target, {.method = "DELETE", .path = "/api/v1/wall"}, "clear");
   context.out << "Wall message cleared successfully\n";
   return 0;
 }

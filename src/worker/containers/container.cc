@@ -28,7 +28,8 @@ Container::Container(ContainerServices& services, ContainerSpec spec)
       folder_(services.options.work_dir / "containers" / spec_.handle,
               services.launcher.RunFolder(spec_.handle)) {}
 
-Task<void> Container::Store() {
+Task<void> Container::Store(std::int64_t epoch) {
+  state_.epoch = epoch;
   state_.properties = spec_.properties;
   state_.grace_time = spec_.grace_time;
   const Result<void> made = co_await services_.pool.Run([this]() -> Result<void> {

@@ -48,8 +48,8 @@ class Container : public std::enable_shared_from_this<Container> {
   const ContainerState& state() const { return state_; }
   Status status() const { return status_; }
 
-  /// Makes the folder of a new container.
-  Task<void> Store();
+  /// Makes the folder of a new container, owned by that epoch.
+  Task<void> Store(std::int64_t epoch = 0);
   /// Takes up a container whose folder is there: connects to its supervisor if that lives.
   Task<void> Recover();
   /// Returns when the container runs; starts it if it does not, also after its end. Any number of

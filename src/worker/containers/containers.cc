@@ -74,13 +74,15 @@ Task<void> Containers::Shutdown() {
   containers_.clear();
 }
 
-Task<std::shared_ptr<Container>> Containers::Create(ContainerSpec spec, std::stop_token stop) {
+Task<std::shared_ptr<Container>> Containers::Create(ContainerSpec spec, std::stop_token stop,
+                                                    std::optional<std::int64_t> epoch) {
   if (spec.handle.empty()) spec.handle = RandomUuid();
   if (auto good = CheckHandle(spec.handle); !good) throw Failure(good.error());
   if (auto rootfs = RootfsFolder(spec); !rootfs) throw Failure(rootfs.error());
   std::shared_ptr<Container> container;
   if (const auto found = containers_.find(spec.handle); found != containers_.end()) {
     container = found->second;
+    if (epoch) co_await container->CheckEpoch(*epoch);
     if (ToJson(container->spec()) != ToJson(spec)) {
       throw Failure(ErrorKind::kConflict,
                     "container " + spec.handle + " exists already, with another specification");
@@ -97,7 +99,7 @@ Task<std::shared_ptr<Container>> Containers::Create(ContainerSpec spec, std::sto
   const std::string handle = container->handle();
   containers_[handle] = container;
   try {
-    co_await container->Store();
+    co_await container->Store(epoch.value_or(0));
     co_await container->EnsureRunning(stop);
   } catch (const Failure&) {
     log_.Warn("container not created", {{"container", handle}, {"error", CurrentError().message}});

@@ -2,6 +2,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,8 +27,10 @@ class Containers {
   /// Makes and starts a container; an empty handle is replaced by a new one. Creating one again
   /// with the same specification finds it. Failures: kInvalid, kConflict (another specification),
   /// kTooLarge (too many containers), kInternal (the runtime's words).
+  /// `epoch` is that of the lease under which it is made, as in Container::CheckEpoch.
   Task<std::shared_ptr<Container>> Create(protocol::garden::ContainerSpec spec,
-                                          std::stop_token stop);
+                                          std::stop_token stop,
+                                          std::optional<std::int64_t> epoch = {});
   /// kNotFound, when nothing is known by that handle.
   Result<std::shared_ptr<Container>> Find(const std::string& handle) const;
   /// Handles of containers whose properties have all of these values, sorted.

@@ -1,6 +1,7 @@
 #include "worker/containers/containers.h"
 
 #include <csignal>
+#include <thread>
 
 #include "base/text.h"
 #include "worker/containers/testing.h"
@@ -105,6 +106,21 @@ TEST_F(ContainersTest, AnotherWorkerProcessTakesUpARunningContainer) {
   EXPECT_EQ(Output(*process), "before\nafter\n");
   auto shell = Run(*container, Shell("echo again", "hijack"));
   EXPECT_EQ(Wait(shell).exit_status, 0);
+}
+
+TEST_F(ContainersTest, AContainerWhoseFolderIsGoneEndsByItself) {
+  auto container = Create(Spec("orphan"));
+  Run(*container, Shell("sleep 1000"));
+  container.reset();
+  const auto run_folder = worker_->containers().launcher().RunFolder("orphan");
+  EXPECT_TRUE(std::filesystem::exists(run_folder));
+  std::filesystem::remove_all(folder_.path() / "work/containers");
+  worker_.reset();
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (std::filesystem::exists(run_folder) && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::yield();
+  }
+  EXPECT_FALSE(std::filesystem::exists(run_folder));
 }
 
 TEST_F(ContainersTest, StopSendsTermAndThenKills) {

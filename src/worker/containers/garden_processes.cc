@@ -102,6 +102,11 @@ Task<void> GardenServer::Run(Exchange& exchange, PathParams params) {
   auto spec = FromText<ProcessSpec>(*text);
   if (!spec) throw Failure(std::move(spec).error().Context("request body"));
   if (spec->id.empty()) spec->id = "process-" + std::to_string(next_attachment_);
+  if (!exchange.request().headers.Get(protocol::garden::kOnceHeader).empty() &&
+      container->FindProcess(spec->id)) {
+    throw Failure(ErrorKind::kConflict, "process " + spec->id + " of container " +
+                                            container->handle() + " was started before");
+  }
   const auto process = co_await container->Run(std::move(*spec), exchange.stop());
   co_await Converse(exchange, 201, container, process, {0, 0});
 }

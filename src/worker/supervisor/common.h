@@ -1,4 +1,4 @@
-/* Shared by the two halves of the program: the supervisor on the host and the init in the container. */
+/* Shared by the halves of the program: the supervisor on the host and the init in the container. */
 #ifndef PINION_SUPERVISOR_COMMON_H
 #define PINION_SUPERVISOR_COMMON_H
 

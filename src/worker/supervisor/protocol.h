@@ -20,14 +20,14 @@ struct PinionMessage {
 
 enum PinionKind {
   /* worker -> supervisor */
-  kPinionAdopt = 16,   /* first of all; text: the container's handle; with its folder's lock */
-  kPinionRun = 1,      /* a: 1 with a terminal; b: host's uid << 32 | gid; folder and spec exist */
-  kPinionSignal,       /* a: signal number */
-  kPinionCloseInput,   /* no more input for the process */
-  kPinionGiveInput,    /* asks for a descriptor to write input to; answered by kPinionInput */
-  kPinionDelivered,    /* a, b: bytes of stdout and stderr that have reached their reader */
-  kPinionForget,       /* the ended process's folder is going away */
-  kPinionKill,         /* ends the container: everything in it dies, then the supervisor */
+  kPinionAdopt = 16, /* first of all; text: the container's handle; with its folder's lock */
+  kPinionRun = 1,    /* a: 1 with a terminal; b: host's uid << 32 | gid; folder and spec exist */
+  kPinionSignal,     /* a: signal number */
+  kPinionCloseInput, /* no more input for the process */
+  kPinionGiveInput,  /* asks for a descriptor to write input to; answered by kPinionInput */
+  kPinionDelivered,  /* a, b: bytes of stdout and stderr that have reached their reader */
+  kPinionForget,     /* the ended process's folder is going away */
+  kPinionKill,       /* ends the container: everything in it dies, then the supervisor */
 
   /* supervisor -> worker */
   kPinionReady = 32, /* the container runs; a: its init's pid */

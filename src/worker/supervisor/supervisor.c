@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "supervisor.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -20,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+enum { kOrphanCheckMilliseconds = 60 * 1000 };
 enum { kProcessesMax = 512, kPollMax = 4 + kProcessesMax * kStreams };
 
 static struct {
@@ -468,6 +470,17 @@ static void AcceptWorker(void) {
   self.send_blocked = false;
 }
 
+/* Whether no worker will ever come for this container: its folder on disk is gone. */
+static bool IsOrphan(void) {
+  return self.worker < 0 && access("state/spec.json", F_OK) != 0 && errno == ENOENT;
+}
+
+static int Patience(void) {
+  /* Who dies without being a child here tells nobody: looked for, once it is silent. */
+  if (self.init_silent) return 100;
+  return self.worker < 0 ? kOrphanCheckMilliseconds : -1;
+}
+
 /* Waits for something to do, and does it. */
 static void Turn(void) {
   static struct pollfd waits[kPollMax];
@@ -487,8 +500,7 @@ static void Turn(void) {
       streams[count++] = stream;
     }
   }
-  /* Who dies without being a child here tells nobody: looked for, once it is silent. */
-  if (poll(waits, count, self.init_silent ? 100 : -1) < 0) return;
+  if (poll(waits, count, Patience()) < 0) return;
   if (self.init_silent && self.init_pid > 0 && kill(self.init_pid, 0) != 0) InitEnded(0);
   for (nfds_t i = 4; i < count; ++i) {
     if (waits[i].revents) MoveOutput(owners[i], streams[i]);
@@ -502,6 +514,16 @@ static void Turn(void) {
     if (at->ended && !at->finished) FinishProcess(at, self.limit);
   }
   TellAll();
+  if (!self.killing && IsOrphan()) KillContainer();
+}
+
+/* Removes the folder in memory; for orphans, whom no worker cleans up. */
+static void RemoveRunFolder(void) {
+  DIR* folder = opendir(".");
+  if (!folder) return;
+  for (struct dirent* entry; (entry = readdir(folder));) unlink(entry->d_name);
+  closedir(folder);
+  if (chdir("..") == 0) rmdir(self.id);
 }
 
 /* The container is no more: what its processes have printed is saved, each gets an end. */
@@ -517,6 +539,7 @@ static void Finish(void) {
   DeleteContainer();
   TellAll();
   Tell(self.end_kind, 0, 0, 0, self.end_text, -1);
+  if (IsOrphan()) RemoveRunFolder();
 }
 
 int SuperviseMain(int count, char** arguments) {

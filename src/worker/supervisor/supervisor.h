@@ -12,26 +12,26 @@ enum { kStreams = 2 }; /* stdout, stderr; a terminal has the first only */
 struct Process {
   uint32_t number;
   bool terminal;
-  int output[kStreams];    /* where its output comes from; -1 at the end */
-  int log[kStreams];       /* the log files */
-  int64_t size[kStreams];  /* bytes in the log files */
+  int output[kStreams];   /* where its output comes from; -1 at the end */
+  int log[kStreams];      /* the log files */
+  int64_t size[kStreams]; /* bytes in the log files */
   int64_t delivered[kStreams];
-  int input;               /* where its input goes; -1 when closed */
+  int input; /* where its input goes; -1 when closed */
   bool started;
   int64_t pid;
-  bool ended;              /* init told its end; what is in the pipes is still to be read */
-  bool finished;           /* its exit file is written */
-  int64_t status;          /* exit status; an errno when unexecuted */
+  bool ended;     /* init told its end; what is in the pipes is still to be read */
+  bool finished;  /* its exit file is written */
+  int64_t status; /* exit status; an errno when unexecuted */
   bool unexecuted;
   char text[kPinionTextBytes]; /* why there is no exit status; empty otherwise */
   int64_t told_size[kStreams]; /* what the worker knows */
   bool told_started;
   bool told_end;
-  bool give_input;         /* the worker asked for the input's descriptor */
+  bool give_input; /* the worker asked for the input's descriptor */
   struct Process* next;
 };
 
-/* Makes a record with its pipes and log files in state/processes/NUMBER. NULL and errno on failure. */
+/* Makes a record with pipes and log files in state/processes/NUMBER; NULL and errno on failure. */
 struct Process* OpenProcess(uint32_t number, bool terminal, uid_t uid, gid_t gid,
                             int child_streams[3]);
 void CloseProcess(struct Process* process);
