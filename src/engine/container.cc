@@ -97,6 +97,7 @@ Task<void> MakeOnWorker(BuildRun& run, const ContainerRequest& request, Containe
     spec.env.push_back(std::move(entry));
   spec.env.insert(spec.env.end(), request.env.begin(), request.env.end());
   container.image_user = request.user.empty() ? rootfs.user : request.user;
+  container.image_volume = std::move(rootfs.image);
   if (!container.image_user.empty()) spec.properties["user"] = container.image_user;
   SetLimits(request, spec);
   co_await container.worker->CreateContainer(

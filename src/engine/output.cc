@@ -44,6 +44,26 @@ std::string Redact(std::string_view text, const std::vector<std::string>& secret
   return out;
 }
 
+std::vector<std::string> SecretTexts(const BuildRun& run, const Scope& scope) {
+  std::vector<std::string> secrets = scope.vars().SecretTexts();
+  secrets.insert(secrets.end(), run.secret_texts().begin(), run.secret_texts().end());
+  return secrets;
+}
+
+Json RedactAll(Json value, const std::vector<std::string>& secrets) {
+  if (value.IsString()) return Redact(value.AsString(), secrets);
+  if (value.IsArray()) {
+    for (Json& item : value.AsArray())
+      item = RedactAll(std::move(item), secrets);
+  } else if (value.IsObject()) {
+    JsonObject object;
+    for (auto& [name, member] : value.AsObject())
+      object.Set(name, RedactAll(member, secrets));
+    return object;
+  }
+  return value;
+}
+
 OutputLog::OutputLog(BuildRun& run, const Scope& scope, std::string plan_id, int stream)
     : run_(run),
       scope_(scope),
@@ -75,8 +95,7 @@ void OutputLog::Append(std::size_t length) {
   if (length == 0 || run_.released()) return;
   const std::string_view text = std::string_view(pending_).substr(0, length);
   offset_ += length;
-  std::vector<std::string> secrets = scope_.vars().SecretTexts();
-  secrets.insert(secrets.end(), run_.secret_texts().begin(), run_.secret_texts().end());
+  const std::vector<std::string> secrets = SecretTexts(run_, scope_);
   const protocol::Origin origin{.id = plan_id_, .source = stream_ == 1 ? "stdout" : "stderr"};
   const events::Coverage coverage{.plan_id = plan_id_, .stream = stream_, .end = offset_};
   run_.writer().Append(

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/build_run.h"
 #include "fleet/worker_client.h"
@@ -35,8 +36,12 @@ class OutputLog {
   Timers::Handle timer_;
 };
 
+/// What must not be seen in the log of a step in this scope.
+std::vector<std::string> SecretTexts(const BuildRun& run, const Scope& scope);
 /// The text with every secret of more than one character replaced by ((redacted)).
 std::string Redact(std::string_view text, const std::vector<std::string>& secrets);
+/// The same for every text inside a value.
+Json RedactAll(Json value, const std::vector<std::string>& secrets);
 
 struct ProcessEnd {
   int exit_status = 0;

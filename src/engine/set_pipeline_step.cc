@@ -6,6 +6,7 @@
 #include "pipeline/validate.h"
 #include "protocol/events.h"
 #include "store/pipeline_layout.h"
+#include "store/pipeline_parents.h"
 #include "store/pipelines.h"
 #include "store/teams.h"
 #include "vars/template.h"
@@ -68,7 +69,10 @@ Saved Save(store::Transaction& transaction, const store::BuildRow& build,
       store::FindPipeline(transaction, team_name, pipeline.name, pipeline.instance_vars);
   const bool same = existing && !existing->archived &&
                     store::PipelineConfigText(transaction, existing->id) == pipeline.config;
-  if (same) return Saved::kUnchanged;
+  if (same) {
+    store::SetPipelineParent(transaction, existing->id, build.job, build.id);
+    return Saved::kUnchanged;
+  }
   store::SavePipeline(
       transaction, team, pipeline,
       {.initially_paused = false, .parent_job = build.job.value, .parent_build = build.id.value});

@@ -145,6 +145,13 @@ Task<void> SetCommand(LeafContext context, const Container& container,
   config.run.args = std::move(command);
 }
 
+/// The config without secrets, for the log.
+protocol::TaskConfig ToShow(LeafContext context, const protocol::TaskConfig& config) {
+  const std::vector<std::string> secrets = SecretTexts(context.run, context.scope);
+  if (secrets.empty()) return config;
+  return ValueOrThrow(FromJson<protocol::TaskConfig>(RedactAll(ToJson(config), secrets)));
+}
+
 }  // namespace
 
 Task<Conclusion> RunTask(LeafContext context) {
@@ -157,7 +164,8 @@ Task<Conclusion> RunTask(LeafContext context) {
   if (config.platform.empty()) {
     throw Failure(ErrorKind::kInvalid, "invalid task configuration: missing 'platform'");
   }
-  run.EmitOnce(id, Stage::kInitialized, protocol::InitializeTaskEvent(origin, run.now(), config));
+  run.EmitOnce(id, Stage::kInitialized,
+               protocol::InitializeTaskEvent(origin, run.now(), ToShow(context, config)));
 
   ContainerRequest request{.plan_id = id,
                            .step_name = plan.name,
@@ -184,7 +192,8 @@ Task<Conclusion> RunTask(LeafContext context) {
   const Container container = co_await FindOrCreateContainer(run, request, context.stop());
   co_await SetCommand(context, container, image, config);
   SetTimeLimit(limited, run.timers(), plan.timeout);
-  run.EmitOnce(id, Stage::kStarted, protocol::StartTaskEvent(origin, run.now(), config));
+  run.EmitOnce(id, Stage::kStarted,
+               protocol::StartTaskEvent(origin, run.now(), ToShow(context, config)));
 
   protocol::garden::ProcessSpec spec{
       .id = "task",

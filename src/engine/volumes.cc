@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/image_user.h"
 #include "fleet/streaming.h"
 #include "protocol/events.h"
 
@@ -41,6 +42,29 @@ Task<std::string> Local(BuildRun& run, Artifact artifact, const Container& conta
   co_return copy_handle;
 }
 
+// Of an image's /etc/passwd and /etc/group.
+constexpr std::size_t kUsersBytesMax = 1 << 20;
+
+/// Whom the volumes of a container belong to, if not to root. An image without the files, or
+/// without the user, leaves them as they are: the process's start says what is wrong.
+Task<std::optional<UserIds>> OwnerOf(const Container& container, std::string image,
+                                     std::stop_token stop) {
+  const std::string& user = container.image_user;
+  if (image.empty() || user.empty() || user == "root" || user == "0") co_return std::nullopt;
+  std::string files[2];
+  const char* const names[2] = {"rootfs/etc/passwd", "rootfs/etc/group"};
+  for (int i = 0; i < 2; ++i) {
+    try {
+      files[i] = co_await container.worker->ReadFile(image, names[i], kUsersBytesMax, stop);
+    } catch (const Failure& failure) {
+      if (failure.error().kind == ErrorKind::kUnavailable) throw;
+    }
+  }
+  const auto ids = FindUserIds(user, files[0], files[1]);
+  if (ids && *ids == UserIds()) co_return std::nullopt;
+  co_return ids;
+}
+
 /// One volume on the worker and where it is mounted.
 struct Wanted {
   std::string path;
@@ -49,10 +73,14 @@ struct Wanted {
 };
 
 Task<protocol::garden::BindMount> Make(const Container& container, Wanted wanted, bool privileged,
-                                       std::stop_token stop) {
+                                       std::optional<UserIds> owner, std::stop_token stop) {
   VolumeRequest request{.handle = std::move(wanted.handle),
                         .strategy = std::move(wanted.strategy),
                         .privileged = privileged};
+  if (owner) {
+    request.uid = owner->uid;
+    request.gid = owner->gid;
+  }
   const Volume volume = co_await container.worker->CreateVolume(std::move(request), stop);
   co_return protocol::garden::BindMount{
       .src_path = volume.path, .dst_path = std::move(wanted.path), .mode = 1};
@@ -133,6 +161,7 @@ Task<Rootfs> MakeRootfs(BuildRun& run, const ContainerRequest& request, const Co
         co_await run.services().image_metadata.Get(*container.worker, image, stop);
     rootfs.env = std::move(metadata.env);
     rootfs.user = std::move(metadata.user);
+    rootfs.image = image;
     below = "/rootfs";
   } else {
     image =
@@ -212,9 +241,10 @@ Task<std::vector<protocol::garden::BindMount>> MakeVolumes(BuildRun& run,
   }
   // Outer mounts before those inside them.
   std::ranges::sort(wanted, {}, &Wanted::path);
+  const std::optional<UserIds> owner = co_await OwnerOf(container, container.image_volume, stop);
   std::vector<protocol::garden::BindMount> mounts;
   for (Wanted& volume : wanted) {
-    mounts.push_back(co_await Make(container, std::move(volume), request.privileged, stop));
+    mounts.push_back(co_await Make(container, std::move(volume), request.privileged, owner, stop));
   }
   co_return mounts;
 }

@@ -24,6 +24,7 @@ struct Rootfs {
   std::string uri;
   std::vector<std::string> env;
   std::string user;
+  std::string image;  ///< volume of the image artifact, on the container's worker
 };
 /// A copy-on-write volume of the image; base types are imported once per worker.
 Task<Rootfs> MakeRootfs(BuildRun& run, const ContainerRequest& request, const Container& container,

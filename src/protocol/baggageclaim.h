@@ -23,7 +23,8 @@ struct VolumeRequest {
   Json strategy;
   std::map<std::string, std::string> properties;
   bool privileged = false;
-  /// Whom the volume's root folder belongs to, as ids inside a container; root when absent.
+  /// Whom all that is in the volume belongs to, as ids inside a container. When absent, content
+  /// stays whose it is and the root folder is root's.
   std::optional<std::int64_t> uid;
   std::optional<std::int64_t> gid;
   template <class Self, class Visit>

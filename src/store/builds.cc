@@ -6,6 +6,7 @@
 #include "protocol/plan.h"
 #include "store/change_kinds.h"
 #include "store/leases.h"
+#include "store/pipeline_parents.h"
 
 namespace pinion::store {
 namespace {
@@ -341,7 +342,10 @@ bool FinishBuild(Transaction& transaction, BuildId build, BuildStatus status,
   }
   transaction.Execute("delete from build_steps where build_id = $1", {build});
   if (place.job) {
-    if (status == BuildStatus::kSucceeded) WriteSucceededVersions(transaction, build, place);
+    if (status == BuildStatus::kSucceeded) {
+      WriteSucceededVersions(transaction, build, place);
+      ArchiveLeftBehind(transaction, place.job, build);
+    }
     UpdateTransition(transaction, build, place, status);
     UpdateLatest(transaction, place.job);
   }

@@ -4,6 +4,8 @@
 
 #include "protocol/plan.h"
 #include "store/jobs.h"
+#include "store/pipeline_parents.h"
+#include "store/pipelines.h"
 #include "store/scheduling_testing.h"
 #include "store/testing.h"
 #include "store/versions.h"
@@ -214,6 +216,40 @@ TEST_P(BuildsTest, SuccessKeepsWhatWasPutBeforeWhatWasGot) {
     EXPECT_EQ(ListBuildsWithInput(t, resource, got).size(), 1U);
     EXPECT_EQ(ListBuildsWithOutput(t, resource, put).size(), 1U);
   });
+}
+
+TEST_P(BuildsTest, PipelinesThatNothingSetsAnyMoreAreArchived) {
+  const auto archived = [&](PipelineId pipeline) {
+    return Read([&](Transaction& t) { return FindPipelineById(t, pipeline).value().archived; });
+  };
+  PipelineId kept;
+  PipelineId left;
+  PipelineId grandchild;
+  const BuildId first = Create();
+  Write([&](Transaction& t) {
+    kept = AddPipeline(t, team_, "kept");
+    left = AddPipeline(t, team_, "left");
+    grandchild = AddPipeline(t, team_, "grandchild");
+    SetPipelineParent(t, kept, job_, first);
+    SetPipelineParent(t, left, job_, first);
+    SetPipelineParent(t, grandchild, AddJob(t, left, "sets"), first);
+  });
+  Start(first);
+  Finish(first, BuildStatus::kSucceeded);
+  EXPECT_FALSE(archived(left));
+  const BuildId failed = Create();
+  Start(failed);
+  Finish(failed, BuildStatus::kFailed);
+  EXPECT_FALSE(archived(left));
+  const BuildId second = Create();
+  Start(second);
+  Write([&](Transaction& t) { SetPipelineParent(t, kept, job_, second); });
+  Finish(second, BuildStatus::kSucceeded);
+  EXPECT_FALSE(archived(kept));
+  EXPECT_TRUE(archived(left));
+  EXPECT_TRUE(archived(grandchild));
+  Write([&](Transaction& t) { DestroyPipeline(t, FindPipelineById(t, pipeline_).value()); });
+  EXPECT_TRUE(archived(kept));
 }
 
 TEST_P(BuildsTest, OneOffAndCheckBuildsStartAtOnce) {

@@ -1,6 +1,7 @@
 #include "store/pipelines.h"
 
 #include "store/change_kinds.h"
+#include "store/pipeline_parents.h"
 
 namespace pinion::store {
 
@@ -124,6 +125,7 @@ void ArchivePipeline(Transaction& transaction, const PipelineRow& pipeline) {
   transaction.Execute("update resource_types set config = '{}' where pipeline_id = $1",
                       {pipeline.id});
   Append(transaction, kinds::kPipelineArchived, pipeline);
+  ArchiveChildren(transaction, pipeline.id, GoneJobs::kAll);
 }
 
 bool RenamePipelines(Transaction& transaction, TeamId team, std::string_view from,
@@ -146,6 +148,7 @@ bool RenamePipelines(Transaction& transaction, TeamId team, std::string_view fro
 }
 
 void DestroyPipeline(Transaction& transaction, const PipelineRow& pipeline) {
+  ArchiveChildren(transaction, pipeline.id, GoneJobs::kAll);
   transaction.Execute("delete from pipelines where id = $1", {pipeline.id});
   Append(transaction, kinds::kPipelineDestroyed, pipeline);
 }

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "pipeline/glob.h"
 #include "store/change_kinds.h"
+#include "store/pipeline_parents.h"
 #include "store/pipelines.h"
 
 /// set-pipeline. Rows go to the database as one JSON array per table, so that the number of
@@ -299,6 +300,7 @@ SavedPipeline SavePipeline(Transaction& transaction, TeamId team, const NewPipel
                ReadIds(transaction, "resources", saved.id));
   transaction.AppendChange(kinds::kPipelineConfigured, saved.id.value, team,
                            JsonObject{{"created", Json(saved.created)}});
+  if (!saved.created) ArchiveChildren(transaction, saved.id, GoneJobs::kInactive);
   return saved;
 }
 

@@ -35,6 +35,7 @@ create table pipelines (
   parent_build_id bigint,
   unique (team_id, name, instance_vars)
 );
+create index pipelines_parent_job on pipelines (parent_job_id);
 
 create table jobs (
   id {id},

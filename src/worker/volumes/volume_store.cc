@@ -170,13 +170,27 @@ Task<void> VolumeStore::CreateNew(VolumeRequest request, ProgressReport progress
 
 namespace {
 
-// The root of an overlay shows its upper folder: it must look as the root below does.
+// The root of an overlay shows its upper folder: it must be as open as the root below is.
 void TakeOverRoot(const fs::path& lower, int upper) {
   struct stat info{};
   if (::stat(lower.c_str(), &info) != 0) throw Failure(SystemError("look at a layer", errno));
-  if (::fchown(upper, info.st_uid, info.st_gid) != 0 ||
-      ::fchmod(upper, info.st_mode & 07777) != 0) {
-    throw Failure(SystemError("set the owner and mode of the volume's root", errno));
+  if (::fchmod(upper, info.st_mode & 07777) != 0) {
+    throw Failure(SystemError("set the mode of the volume's root", errno));
+  }
+}
+
+/// Gives all that a mounted volume shows to one owner. What is his already is not copied up.
+void GiveTo(const fs::path& folder, uid_t uid, gid_t gid, std::stop_token stop) {
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder)) {
+    ThrowIfStopped(stop);
+    struct stat info{};
+    if (::lstat(entry.path().c_str(), &info) != 0) {
+      throw Failure(SystemError("look at " + entry.path().string(), errno));
+    }
+    if (info.st_uid == uid && info.st_gid == gid) continue;
+    if (::lchown(entry.path().c_str(), uid, gid) != 0) {
+      throw Failure(SystemError("set the owner of " + entry.path().string(), errno));
+    }
   }
 }
 
@@ -246,6 +260,11 @@ Task<void> VolumeStore::Place(RecordPointer record, VolumeContent content, bool 
       }
       at = live;
       ValueOrThrow(MountVolume(options_, record->handle, record->saved));
+      if (record->uid && record->gid && (copied || !record->saved.lowers.empty())) {
+        const std::uint32_t base = options_.map_ids && !record->saved.privileged ? kHostIdBase : 0;
+        GiveTo(live / "volume", base + static_cast<uid_t>(*record->uid),
+               base + static_cast<gid_t>(*record->gid), stop);
+      }
       return {};
     } catch (...) {
       ::rename(at.c_str(), dead.c_str());

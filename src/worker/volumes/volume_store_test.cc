@@ -190,6 +190,21 @@ TEST_F(VolumeStoreTest, PrivilegedVolumesShowTheIdsOnDiskAndCanChange) {
   EXPECT_TRUE(store_->Find("two")->privileged);
 }
 
+TEST_F(VolumeStoreTest, CopiesForAUserAreAllHis) {
+  Empty("parent");
+  StreamIn("parent", "", SampleTar());
+  VolumeRequest request{.handle = "child",
+                        .strategy = JsonObject{{"type", "cow"}, {"volume", "parent"}},
+                        .uid = 9,
+                        .gid = 8};
+  const Volume child = loop_.RunUntilDone(store_->Create(std::move(request), {}, {}));
+  for (const fs::path& path : {fs::path(child.path), fs::path(child.path) / "sub/file"}) {
+    EXPECT_EQ(Look(path).st_uid, kHostIdBase + 9) << path;
+    EXPECT_EQ(Look(path).st_gid, kHostIdBase + 8) << path;
+  }
+  EXPECT_EQ(Look(Upper("parent") / "sub/file").st_uid, 5U);
+}
+
 TEST_F(VolumeStoreTest, CopiesSeeTheirParentAndLeaveItAlone) {
   Empty("parent");
   StreamIn("parent", "", SampleTar());
@@ -197,7 +212,7 @@ TEST_F(VolumeStoreTest, CopiesSeeTheirParentAndLeaveItAlone) {
   ASSERT_EQ(::chmod(Upper("parent").c_str(), 0711), 0);
   const Volume child = Copy("child", "parent");
   const Volume grandchild = Copy("grandchild", "child");
-  EXPECT_EQ(Look(child.path).st_uid, kHostIdBase + 7);
+  EXPECT_EQ(Look(child.path).st_uid, kHostIdBase);
   EXPECT_EQ(Look(child.path).st_mode & 07777, 0711U);
   const struct stat file = Look(fs::path(grandchild.path) / "sub/file");
   EXPECT_EQ(file.st_uid, kHostIdBase + 5);
