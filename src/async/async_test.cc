@@ -102,6 +102,12 @@ TEST(SignalTest, ManySetsWakeOnce) {
   EXPECT_THROW(loop.RunUntilDone(signal.Wait(stop.get_token())), Cancelled);
 }
 
+TEST(LoopTest, AStopBeforeTheRunEndsIt) {
+  Loop loop("test");
+  loop.Stop();
+  loop.Run();
+}
+
 TEST(SystemTimersTest, Fire) {
   Loop loop("test");
   SystemClock clock;

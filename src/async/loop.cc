@@ -27,7 +27,8 @@ std::size_t Loop::Poll() {
 }
 
 void Loop::Stop() {
-  context_->stop();
+  // As work of the loop: a stop that comes before Run() has begun must not be lost.
+  boost::asio::post(*context_, [this] { context_->stop(); });
 }
 
 void Loop::Post(std::move_only_function<void()> work) {
