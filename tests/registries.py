@@ -132,7 +132,7 @@ class DockerRegistry:
 class FakeRegistry:
     """Serves what it is told to, true or not. `certificate` (PEM with key) makes it speak TLS."""
 
-    def __init__(self, certificate=None, token=None):
+    def __init__(self, certificate=None, token=None, address=("127.0.0.1", 0)):
         self.manifests = {}  # (tag or digest) -> (bytes, media type, digest that is claimed)
         self.blobs = {}
         self.tags = []
@@ -175,8 +175,8 @@ class FakeRegistry:
 
             do_HEAD = do_GET
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.host = f"127.0.0.1:{self.server.server_port}"
+        self.server = http.server.ThreadingHTTPServer(address, Handler)
+        self.host = f"{address[0]}:{self.server.server_port}"
         if certificate:
             import ssl
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

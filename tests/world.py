@@ -86,8 +86,8 @@ class Outside:
         port = GIT_PORT if name == "git" else REGISTRY_PORT
         wait_for(f"{name} listens", lambda: run("bash", "-c", f"exec 3<>/dev/tcp/{OUTSIDE}/{port}", check=False).returncode == 0)
 
-    def push_image(self, reference, files, config=None):
-        """An image with busybox and these files (path: content), put together by umoci and pushed by skopeo."""
+    def push_image(self, reference, files, config=None, modes=None):
+        """An image with busybox and these files (path: content; modes: path: mode), put together by umoci and pushed by skopeo."""
         layout = self.folder / "oci"
         shutil.rmtree(layout, ignore_errors=True)
         bundle = self.folder / "bundle"
@@ -107,6 +107,8 @@ class Outside:
         for path, content in files.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(content)
+        for path, mode in (modes or {}).items():
+            (root / path).chmod(mode)
         run("umoci", "repack", "--image", f"{layout}:latest", bundle)
         for key, value in (config or {}).items():
             run("umoci", "config", "--image", f"{layout}:latest", f"--config.{key}", value)

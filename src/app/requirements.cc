@@ -106,6 +106,10 @@ Requirement StateFolder(const ServerOptions& options) {
   std::error_code error;
   fs::create_directories(options.state_dir, error);
   const fs::path probe = fs::path(options.state_dir) / ".probe";
+  if (!fs::is_directory(options.state_dir)) {
+    return Missing("state folder", options.state_dir + " is no folder and cannot be made one",
+                   "name a folder that can be written to by --state-dir");
+  }
   if (const auto written = WriteFile(probe, "x"); !written) {
     return Missing("state folder",
                    "cannot write to " + options.state_dir + ": " + written.error().message,

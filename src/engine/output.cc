@@ -123,6 +123,7 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
   ThrowIfStopped(interruption.token());
   OutputLog out(run, scope, plan_id, 1);
   OutputLog err(run, scope, plan_id, 2);
+  const std::string path = spec.path;
   const bool keep = options.keep_stdout_max > 0;
   const std::uint64_t stdout_offset = keep ? 0 : out.offset();
   auto follower = co_await worker.RunProcess(
@@ -147,6 +148,7 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
   ProcessEnd end;
   bool seen = false;
   std::exception_ptr failure;
+  bool too_much = false;
   {
     const std::stop_callback interrupted(interruption.token(), on_interrupt);
     const std::stop_callback released(run.hooks().token(), [&] { give_up.request_stop(); });
@@ -163,8 +165,9 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
         }
         if (chunk.stream == 1 && keep) {
           if (end.output.size() + chunk.bytes.size() > options.keep_stdout_max) {
+            too_much = true;
             throw Failure(ErrorKind::kTooLarge,
-                          "the process printed more than " +
+                          path + " printed more than " +
                               std::to_string(options.keep_stdout_max >> 20) +
                               " MiB on standard output, where its result was expected");
           }
@@ -186,6 +189,15 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
   }
   stopping.RequestStop();
   co_await stopping.Join();
+  // Nobody reads on, and what is left of it would print for ever.
+  if (too_much && !run.released()) {
+    try {
+      co_await worker.StopContainer(handle, true, {});
+    } catch (const Failure& error) {
+      run.log().Warn("a script that prints too much was not stopped",
+                     {{"handle", handle}, {"error", error.error().message}});
+    }
+  }
   if (interruption.interrupted()) throw Cancelled();
   if (failure) std::rethrow_exception(failure);
   co_return end;

@@ -38,7 +38,7 @@ struct VolumeRequest {
   }
 };
 
-/// POST /volumes-async with this header waits for up to a second; if the volume is there by then, it
+/// POST /volumes-async with this header waits up to a second: if the volume is there by then, it
 /// is the answer and nothing is left to ask for or to end. Upstream's servers pass over it.
 inline constexpr std::string_view kWaitHeader = "X-Pinion-Wait";
 

@@ -16,9 +16,8 @@ void ArchiveAll(Transaction& transaction, const Rows& rows) {
 }  // namespace
 
 void SetPipelineParent(Transaction& transaction, PipelineId pipeline, JobId job, BuildId build) {
-  transaction.Execute(
-      "update pipelines set parent_job_id = $2, parent_build_id = $3 where id = $1",
-      {pipeline, job, build});
+  transaction.Execute("update pipelines set parent_job_id = $2, parent_build_id = $3 where id = $1",
+                      {pipeline, job, build});
 }
 
 void ArchiveChildren(Transaction& transaction, PipelineId parent, GoneJobs gone) {
@@ -30,10 +29,9 @@ void ArchiveChildren(Transaction& transaction, PipelineId parent, GoneJobs gone)
 }
 
 void ArchiveLeftBehind(Transaction& transaction, JobId job, BuildId build) {
-  ArchiveAll(transaction,
-             transaction.Query("select id from pipelines where archived = 0 and "
-                               "parent_job_id = $1 and parent_build_id < $2",
-                               {job, build}));
+  ArchiveAll(transaction, transaction.Query("select id from pipelines where archived = 0 and "
+                                            "parent_job_id = $1 and parent_build_id < $2",
+                                            {job, build}));
 }
 
 }  // namespace pinion::store

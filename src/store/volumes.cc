@@ -202,8 +202,8 @@ int ClearTaskCaches(Transaction& transaction, JobId job, std::string_view step,
       path ? transaction.Execute(
                  "update volumes set task_cache_key = null where task_cache_key = $1", {key})
            : transaction.Execute("update volumes set task_cache_key = null where "
-                                 "substr(task_cache_key, 1, cast($2 as integer)) = $1",
-                                 {key, static_cast<std::int64_t>(key.size())}));
+                                 "substr(task_cache_key, 1, length($1)) = $1",
+                                 {key}));
 }
 
 // --- Collection
