@@ -61,11 +61,11 @@ void SetLimits(const ContainerRequest& request, protocol::garden::ContainerSpec&
 
 /// As MakeVolumes, beside something else: what came of it is for the caller to see.
 Task<void> MakeVolumesBeside(BuildRun& run, const ContainerRequest& request,
-                             const Container& container, std::stop_token stop,
-                             std::vector<protocol::garden::BindMount>& mounts,
+                             const Container& container, std::optional<UserIds> owner,
+                             std::stop_token stop, std::vector<protocol::garden::BindMount>& mounts,
                              std::exception_ptr& error) {
   try {
-    mounts = co_await MakeVolumes(run, request, container, std::move(stop));
+    mounts = co_await MakeVolumes(run, request, container, owner, std::move(stop));
   } catch (...) {
     error = std::current_exception();
   }
@@ -78,13 +78,14 @@ Task<void> MakeOnWorker(BuildRun& run, const ContainerRequest& request, Containe
   protocol::garden::ContainerSpec spec{.handle = container.handle,
                                        .privileged = request.privileged};
   spec.env.push_back("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+  ImageView image = co_await LookAtImage(run, request, container, stop);
   TaskGroup beside(co_await boost::asio::this_coro::executor, run.log(), "make volumes");
   std::exception_ptr error;
-  beside.Spawn(MakeVolumesBeside(run, request, container, stop, spec.bind_mounts, error));
-  Rootfs rootfs;
+  beside.Spawn(
+      MakeVolumesBeside(run, request, container, image.owner, stop, spec.bind_mounts, error));
   std::exception_ptr rootfs_error;
   try {
-    rootfs = co_await MakeRootfs(run, request, container, stop);
+    spec.rootfs = co_await MakeRootfs(run, request, container, image.volume, stop);
   } catch (...) {
     rootfs_error = std::current_exception();
   }
@@ -92,12 +93,10 @@ Task<void> MakeOnWorker(BuildRun& run, const ContainerRequest& request, Containe
   if (rootfs_error) std::rethrow_exception(rootfs_error);
   if (error) std::rethrow_exception(error);
   run.Passed(request.plan_id, "volumes made");
-  spec.rootfs = std::move(rootfs.uri);
-  for (std::string& entry : rootfs.env)
+  for (std::string& entry : image.env)
     spec.env.push_back(std::move(entry));
   spec.env.insert(spec.env.end(), request.env.begin(), request.env.end());
-  container.image_user = request.user.empty() ? rootfs.user : request.user;
-  container.image_volume = std::move(rootfs.image);
+  container.image_user = image.user;
   if (!container.image_user.empty()) spec.properties["user"] = container.image_user;
   SetLimits(request, spec);
   co_await container.worker->CreateContainer(

@@ -54,7 +54,6 @@ struct Container {
   std::string handle;
   std::map<std::string, std::string> volumes;  ///< mount path to volume handle
   std::string image_user;
-  std::string image_volume;  ///< of its image artifact, on this worker; empty for base types
 };
 
 /// The handle of a step's container: the same step always has the same, so that coming back after a

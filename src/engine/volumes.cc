@@ -47,15 +47,14 @@ constexpr std::size_t kUsersBytesMax = 1 << 20;
 
 /// Whom the volumes of a container belong to, if not to root. An image without the files, or
 /// without the user, leaves them as they are: the process's start says what is wrong.
-Task<std::optional<UserIds>> OwnerOf(const Container& container, std::string image,
-                                     std::stop_token stop) {
-  const std::string& user = container.image_user;
-  if (image.empty() || user.empty() || user == "root" || user == "0") co_return std::nullopt;
+Task<std::optional<UserIds>> OwnerOf(fleet::WorkerClient& worker, std::string image,
+                                     std::string user, std::stop_token stop) {
+  if (user.empty() || user == "root" || user == "0") co_return std::nullopt;
   std::string files[2];
   const char* const names[2] = {"rootfs/etc/passwd", "rootfs/etc/group"};
   for (int i = 0; i < 2; ++i) {
     try {
-      files[i] = co_await container.worker->ReadFile(image, names[i], kUsersBytesMax, stop);
+      files[i] = co_await worker.ReadFile(image, names[i], kUsersBytesMax, stop);
     } catch (const Failure& failure) {
       if (failure.error().kind == ErrorKind::kUnavailable) throw;
     }
@@ -144,32 +143,31 @@ std::vector<store::VolumeRow> PlanVolumes(BuildRun& run, const ContainerRequest&
   return rows;
 }
 
-Task<Rootfs> MakeRootfs(BuildRun& run, const ContainerRequest& request, const Container& container,
-                        std::stop_token stop) {
-  Rootfs rootfs;
-  if (!request.rootfs_uri.empty()) {
-    rootfs.uri = request.rootfs_uri;
-    co_return rootfs;
-  }
-  std::string image;
-  std::string below;
-  bool privileged = request.privileged;
-  if (request.artifact) {
-    image = co_await Local(run, *request.artifact, container, HandleOf(container, "image", 0),
-                           privileged, stop);
-    ImageMetadata metadata =
-        co_await run.services().image_metadata.Get(*container.worker, image, stop);
-    rootfs.env = std::move(metadata.env);
-    rootfs.user = std::move(metadata.user);
-    rootfs.image = image;
-    below = "/rootfs";
-  } else {
+Task<ImageView> LookAtImage(BuildRun& run, const ContainerRequest& request,
+                            const Container& container, std::stop_token stop) {
+  ImageView view{.user = request.user};
+  if (!request.artifact) co_return view;
+  view.volume = co_await Local(run, *request.artifact, container, HandleOf(container, "image", 0),
+                               request.privileged, stop);
+  ImageMetadata metadata =
+      co_await run.services().image_metadata.Get(*container.worker, view.volume, stop);
+  view.env = std::move(metadata.env);
+  if (view.user.empty()) view.user = std::move(metadata.user);
+  view.owner = co_await OwnerOf(*container.worker, view.volume, view.user, stop);
+  co_return view;
+}
+
+Task<std::string> MakeRootfs(BuildRun& run, const ContainerRequest& request,
+                             const Container& container, std::string image, std::stop_token stop) {
+  if (!request.rootfs_uri.empty()) co_return request.rootfs_uri;
+  const std::string below = image.empty() ? "" : "/rootfs";
+  if (image.empty()) {
     image =
         co_await run.services().base_types.Import(run, *container.worker, request.base_type, stop);
   }
   VolumeRequest copy{.handle = HandleOf(container, "rootfs", 0),
                      .strategy = CopyOf(image),
-                     .privileged = privileged};
+                     .privileged = request.privileged};
   std::optional<Volume> volume;
   try {
     volume = co_await container.worker->CreateVolume(copy, stop);
@@ -182,8 +180,7 @@ Task<Rootfs> MakeRootfs(BuildRun& run, const ContainerRequest& request, const Co
     co_await run.services().base_types.Import(run, *container.worker, request.base_type, stop);
     volume = co_await container.worker->CreateVolume(copy, stop);
   }
-  rootfs.uri = "raw://" + volume->path + below;
-  co_return rootfs;
+  co_return "raw://" + volume->path + below;
 }
 
 Task<std::string> BaseTypes::Import(BuildRun& run, fleet::WorkerClient& worker, std::string type,
@@ -216,6 +213,7 @@ Task<std::string> BaseTypes::Import(BuildRun& run, fleet::WorkerClient& worker, 
 Task<std::vector<protocol::garden::BindMount>> MakeVolumes(BuildRun& run,
                                                            const ContainerRequest& request,
                                                            const Container& container,
+                                                           std::optional<UserIds> owner,
                                                            std::stop_token stop) {
   std::vector<Wanted> wanted;
   for (std::size_t i = 0; i < request.inputs.size(); ++i) {
@@ -241,7 +239,6 @@ Task<std::vector<protocol::garden::BindMount>> MakeVolumes(BuildRun& run,
   }
   // Outer mounts before those inside them.
   std::ranges::sort(wanted, {}, &Wanted::path);
-  const std::optional<UserIds> owner = co_await OwnerOf(container, container.image_volume, stop);
   std::vector<protocol::garden::BindMount> mounts;
   for (Wanted& volume : wanted) {
     mounts.push_back(co_await Make(container, std::move(volume), request.privileged, owner, stop));

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "engine/container.h"
+#include "engine/image_user.h"
 #include "store/volumes.h"
 
 /// The volumes behind a step's container. Handles are derived from the container's, so that making
@@ -20,21 +21,27 @@ Task<std::shared_ptr<fleet::Placement>> ChooseWorker(BuildRun& run, const Contai
 std::vector<store::VolumeRow> PlanVolumes(BuildRun& run, const ContainerRequest& request,
                                           Container& container);
 
-struct Rootfs {
-  std::string uri;
+/// What a container's image artifact says; empty where there is none (base types, a rootfs URI).
+struct ImageView {
+  std::string volume;  ///< on the container's worker
   std::vector<std::string> env;
-  std::string user;
-  std::string image;  ///< volume of the image artifact, on the container's worker
+  std::string user;              ///< whom processes run as: the request's user, or the image's
+  std::optional<UserIds> owner;  ///< whom the container's volumes belong to, if not to root
 };
-/// A copy-on-write volume of the image; base types are imported once per worker.
-Task<Rootfs> MakeRootfs(BuildRun& run, const ContainerRequest& request, const Container& container,
-                        std::stop_token stop);
+/// Streams the image over from another worker if need be.
+Task<ImageView> LookAtImage(BuildRun& run, const ContainerRequest& request,
+                            const Container& container, std::stop_token stop);
+
+/// The URI of a copy-on-write volume of the image; base types are imported once per worker.
+Task<std::string> MakeRootfs(BuildRun& run, const ContainerRequest& request,
+                             const Container& container, std::string image, std::stop_token stop);
 
 /// Inputs (copies on write, streamed over from other workers if need be), outputs, caches and
 /// scratch.
 Task<std::vector<protocol::garden::BindMount>> MakeVolumes(BuildRun& run,
                                                            const ContainerRequest& request,
                                                            const Container& container,
+                                                           std::optional<UserIds> owner,
                                                            std::stop_token stop);
 
 /// Handle of the worker's cache of that key; empty if it has none.

@@ -51,7 +51,8 @@ BuildList ListBuildPage(Transaction& transaction, const BuildFilter& filter,
 BuildList ListBuildsStarted(Transaction& transaction, const BuildFilter& filter,
                             const BuildPage& page) {
   CheckBounds(page);
-  std::string sql = BuildSelect() + " where b.start_time >= $1 and b.start_time <= $2";
+  // Start times are rounded down: a build that shows the upper bound itself began after it.
+  std::string sql = BuildSelect() + " where b.start_time >= $1 and b.start_time < $2";
   if (filter.job)
     sql += " and b.job_id = $4";
   else if (filter.pipeline)

@@ -16,7 +16,7 @@ struct BuildList {
 };
 /// kInvalid when from is past to.
 BuildList ListBuildPage(Transaction& transaction, const BuildFilter& filter, const BuildPage& page);
-/// The same with bounds that are unix seconds of the start time, inclusive; no neighbours.
+/// The same with bounds that are unix seconds of the start time; no neighbours.
 BuildList ListBuildsStarted(Transaction& transaction, const BuildFilter& filter,
                             const BuildPage& page);
 

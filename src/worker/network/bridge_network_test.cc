@@ -178,7 +178,8 @@ TEST_F(BridgeNetworkTest, HermeticContainersHaveLoopbackAlone) {
   EXPECT_EQ(Shell(*container,
                   "ls /proc/sys/net/ipv4/conf; ping -c 1 -W 1 127.0.0.1 >/dev/null && echo up"),
             "all\ndefault\nlo\nup\n");
-  EXPECT_TRUE(Shell(*container, "ping -c 1 -W 1 192.0.2.1").ends_with("100% packet loss\n"));
+  EXPECT_NE(Shell(*container, "ping -c 1 -W 1 192.0.2.1").find("100% packet loss"),
+            std::string::npos);
 }
 
 TEST_F(BridgeNetworkTest, PrivilegedContainersHaveANetworkToo) {
