@@ -225,7 +225,12 @@ class Fly:
                 if build["status"] in ("failed", "errored", "aborted", "succeeded") and not name:
                     raise AssertionError(f"{job} {build['name']} is {build['status']}:\n" + self("watch", "-b", build["id"], check=False).stdout)
             return None
-        return wait_for(f"{job} is {status}", look, seconds)
+        try:
+            return wait_for(f"{job} is {status}", look, seconds)
+        except AssertionError as error:
+            builds = self("builds", check=False).stdout
+            log = (self.server.folder / "server.log").read_text(errors="replace")[-3000:]
+            raise AssertionError(f"{error}\n{builds}\n{log}") from None
 
 
 def start_postgres(test):
