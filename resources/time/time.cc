@@ -156,18 +156,23 @@ bool IsDue(const Schedule& schedule, std::int64_t now, const std::optional<Momen
   return previous->time < start;
 }
 
+/// ".5" for half a second, without zeros at the end; empty for whole seconds.
+std::string FractionText(const Moment& moment) {
+  if (moment.nanoseconds == 0) return "";
+  std::array<char, 16> buffer;
+  std::snprintf(buffer.data(), buffer.size(), ".%09ld", moment.nanoseconds);
+  std::string fraction = buffer.data();
+  fraction.erase(fraction.find_last_not_of('0') + 1);
+  return fraction;
+}
+
 /// RFC 3339 with nanoseconds, as upstream's type writes its versions.
 std::string ToText(const Moment& moment) {
   const tm parts = Local(moment.time);
   std::array<char, 64> buffer;
   std::string text(buffer.data(),
                    strftime(buffer.data(), buffer.size(), "%Y-%m-%dT%H:%M:%S", &parts));
-  if (moment.nanoseconds != 0) {
-    std::snprintf(buffer.data(), buffer.size(), ".%09ld", moment.nanoseconds);
-    std::string fraction = buffer.data();
-    fraction.erase(fraction.find_last_not_of('0') + 1);
-    text += fraction;
-  }
+  text += FractionText(moment);
   if (parts.tm_gmtoff == 0) return text + "Z";
   const long offset = std::abs(parts.tm_gmtoff);
   std::snprintf(buffer.data(), buffer.size(), "%c%02ld:%02ld", parts.tm_gmtoff < 0 ? '-' : '+',
@@ -219,11 +224,7 @@ Json In(const Request& request) {
   std::array<char, 64> buffer;
   std::string text(buffer.data(),
                    strftime(buffer.data(), buffer.size(), "%Y-%m-%d %H:%M:%S", &parts));
-  if (moment.nanoseconds != 0) {
-    std::snprintf(buffer.data(), buffer.size(), ".%09ld", moment.nanoseconds);
-    std::string fraction = buffer.data();
-    text += fraction.substr(0, fraction.find_last_not_of('0') + 1);
-  }
+  text += FractionText(moment);
   text.append(buffer.data(), strftime(buffer.data(), buffer.size(), " %z %Z", &parts));
   std::filesystem::create_directories(folder);
   const Json input = JsonObject{{"source", request.source}, {"version", request.version}};
