@@ -144,6 +144,21 @@ class Path:
         self.fly.wait_for_build("abort/wait", status="aborted", seconds=20)
         self.assertIn("interrupted", self.fly("watch", "-b", build["id"], check=False).stdout)
 
+    def test_7_a_new_version_of_a_custom_type_checks_from_scratch(self):
+        # What a mock finds from scratch is the version that it is itself.
+        self.fly.set_pipeline("typed", {
+            "resource_types": [{"name": "custom", "type": "mock", "source": {"mirror_self": True, "initial_version": "one"}}],
+            "resources": [{"name": "image", "type": "custom", "check_every": "never", "source": {"mirror_self": True}}],
+            "jobs": [{"name": "show", "plan": [
+                {"get": "image"},
+                {"task": "show", "image": "image", "config": {"platform": "linux", "run": {"path": "env"}}}]}]})
+        self.fly("check-resource", "-r", "typed/image")
+        done = self.fly("trigger-job", "-j", "typed/show", "-w")
+        self.assertIn("MIRRORED_VERSION=one", done.stdout)
+        self.fly("check-resource-type", "-r", "typed/custom", "-f", "version:two")
+        done = self.fly("trigger-job", "-j", "typed/show", "-w")
+        self.assertIn("MIRRORED_VERSION=two", done.stdout)
+
 
 class UpstreamFlyOnSqlite(Path, unittest.TestCase):
     pass

@@ -173,24 +173,26 @@ Task<bool> Checker::Begin(ScopeId id, Watched& watched, bool requested) {
   struct Claim {
     bool claimed = false;
     std::optional<std::int64_t> next_in;
-    std::optional<protocol::Version> from;
+    CheckStart from;
   };
-  const bool any_version = watched.request.plan.check->from_version.has_value();
+  const std::optional<protocol::Version> pinned = watched.request.plan.check->from_version;
   const Claim claim = co_await services_.database.Write(
-      store::Pool::kEngine, [id, requested, any_version](store::Transaction& transaction) {
+      store::Pool::kEngine, [id, requested, pinned](store::Transaction& transaction) {
         Claim result;
+        const auto scope = store::FindScope(transaction, id);
         result.claimed = store::ClaimCheck(transaction, id, kClaimSeconds, requested);
         if (!result.claimed) {
-          const auto scope = store::FindScope(transaction, id);
           if (scope && scope->next_check) result.next_in = *scope->next_check - transaction.now();
-        } else if (!any_version) {
-          const auto latest = store::LatestVersion(transaction, id);
-          if (latest) result.from = store::ParseVersion(latest->version);
+        } else if (pinned) {
+          result.from.version = pinned;
+        } else if (const auto latest = store::LatestVersion(transaction, id)) {
+          result.from = {.version = store::ParseVersion(latest->version),
+                         .image = scope->last_check_image};
         }
         return result;
       });
   if (claim.claimed) {
-    if (claim.from) watched.request.plan.check->from_version = claim.from;
+    watched.request.from = claim.from;
     co_return true;
   }
   const auto wait =
@@ -223,13 +225,14 @@ Task<void> Checker::Finish(ScopeId id, std::optional<CheckResult> result, std::s
           if (empty != result->versions.end()) {
             outcome.error = "the check listed a version without members";
           } else {
-            store::SaveVersions(transaction, id, result->versions);
+            store::SaveVersions(transaction, id, result->versions, result->from_scratch);
           }
         }
         store::SaveCheck(transaction, id,
                          {.succeeded = outcome.error.empty(),
                           .error = outcome.error,
                           .build = {},
+                          .image = result ? result->image : "",
                           .next_in = next_in});
         return outcome;
       });

@@ -40,10 +40,13 @@ class FakeRunner final : public CheckRunner {
       co_await SuspendUntilStop<bool>(stop, [this](Waker<bool> waker) { held.push_back(waker); });
     }
     if (!error.empty()) throw Failure(ErrorKind::kInternal, error);
-    co_return CheckResult{versions};
+    co_return CheckResult{.versions = versions,
+                          .image = image,
+                          .from_scratch = request.from.image.value_or(image) != image};
   }
   std::vector<CheckRequest> requests;
   std::vector<protocol::Version> versions;
+  std::string image;
   std::string error;
   bool hold = false;
   std::vector<Waker<bool>> held;
@@ -152,15 +155,46 @@ TEST_P(CheckerTest, ANewResourceIsCheckedAtOnceAndThenAtItsInterval) {
   runner_.versions = {{{"v", "1"}}};
   const ResourceId r = Add("r", R"("source":{"a":1},"check_every":"30s")");
   ASSERT_EQ(checks(), 1U);
-  EXPECT_FALSE(runner_.requests[0].plan.check->from_version);
+  EXPECT_FALSE(runner_.requests[0].from.version);
   Advance(seconds(29));
   EXPECT_EQ(checks(), 1U);
   Advance(seconds(2));
   ASSERT_EQ(checks(), 2U);
-  EXPECT_EQ(runner_.requests[1].plan.check->from_version, (protocol::Version{{"v", "1"}}));
+  EXPECT_EQ(runner_.requests[1].from.version, (protocol::Version{{"v", "1"}}));
   EXPECT_EQ(Row(r).last_check_succeeded, true);
   Advance(minutes(5));
   EXPECT_EQ(checks(), 12U);
+}
+
+TEST_P(CheckerTest, WhatAnotherImageOfTheTypeFindsIsNewest) {
+  StartChecker();
+  runner_.image = "image 1";
+  runner_.versions = {{{"v", "1"}}, {{"v", "2"}}};
+  const ResourceId r = Add("r", R"("source":{},"check_every":"30s")");
+  Advance(seconds(31));
+  ASSERT_EQ(checks(), 2U);
+  EXPECT_EQ(runner_.requests[1].from.image, "image 1");
+  // A failure says nothing of what its image would have found.
+  runner_.image = "image 2";
+  runner_.error = "no";
+  Advance(seconds(30));
+  runner_.error = "";
+  runner_.versions = {{{"v", "1"}}};
+  Advance(seconds(30));
+  ASSERT_EQ(checks(), 4U);
+  EXPECT_EQ(runner_.requests[3].from.image, "image 1");
+  const auto latest = [&] {
+    return Read([&](Transaction& t) {
+      return store::LatestVersion(t, store::FindResource(t, r)->scope)->version;
+    });
+  };
+  EXPECT_EQ(latest(), R"({"v":"1"})");
+  // The same image again: known versions stay where they are.
+  runner_.versions = {{{"v", "2"}}};
+  Advance(seconds(30));
+  EXPECT_EQ(runner_.requests.back().from.image, "image 2");
+  EXPECT_EQ(runner_.requests.back().from.version, (protocol::Version{{"v", "1"}}));
+  EXPECT_EQ(latest(), R"({"v":"1"})");
 }
 
 TEST_P(CheckerTest, EqualSourcesAreCheckedOnceForAll) {
@@ -335,7 +369,8 @@ TEST_P(CheckerTest, APinnedResourceIsCheckedFromItsPin) {
   StartChecker();
   Change([&](Transaction& t) { store::PinVersion(t, r, VersionNamed(t, r, "1")); });
   Advance(seconds(61));
-  EXPECT_EQ(runner_.requests.back().plan.check->from_version, (protocol::Version{{"v", "1"}}));
+  EXPECT_EQ(runner_.requests.back().from.version, (protocol::Version{{"v", "1"}}));
+  EXPECT_FALSE(runner_.requests.back().from.image);  // whatever the type's image
 }
 
 TEST_P(CheckerTest, AManualCheckIsABuildWithThePlanOfItsTypesImages) {

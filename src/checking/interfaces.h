@@ -31,19 +31,29 @@ class SourceFiller {
   virtual Task<Json> FillIn(SourceOwner owner, Json value, std::stop_token stop) = 0;
 };
 
+/// Where a check goes on from.
+struct CheckStart {
+  std::optional<protocol::Version> version;  ///< nothing: from scratch
+  /// The content of the custom type's image that found it ("" for base types): with another one the
+  /// check is made from scratch. Nothing: whatever the image.
+  std::optional<std::string> image;
+};
+
 /// One check to run. It is no build: it has no row and no log.
 struct CheckRequest {
   SourceOwner owner;
   ResourceId resource;
   std::string resource_name;
   ScopeId scope;
-  /// A check, with the version that it goes on from and the checks and gets of its type's images.
-  /// Sources are not filled in.
+  /// A check, with the checks and gets of its type's images. Sources are not filled in.
   protocol::Plan plan;
+  CheckStart from;
 };
 
 struct CheckResult {
   std::vector<protocol::Version> versions;  ///< oldest first
+  std::string image;                        ///< as in CheckStart: what it was made with
+  bool from_scratch = false;                ///< as the image was another one
 };
 
 class CheckRunner {

@@ -70,7 +70,7 @@ Task<checking::CheckResult> CheckRunner::RunCheck(checking::CheckRequest request
   try {
     const LeafContext context{run, scope, request.plan, run.root()};
     const Json source = co_await engine::FillIn(context, request.plan.check->source);
-    output = co_await RunCheckScript(context, source, request.plan.check->from_version);
+    output = co_await RunCheckScript(context, source, request.from);
   } catch (...) {
     failure = std::current_exception();
   }
@@ -80,7 +80,7 @@ Task<checking::CheckResult> CheckRunner::RunCheck(checking::CheckRequest request
     throw Failure(ErrorKind::kInvalid, "check exited with status " +
                                            std::to_string(output.exit_status) + ": " + said.tail());
   }
-  co_return checking::CheckResult{.versions = std::move(output.versions)};
+  co_return std::move(output.result);
 }
 
 Task<void> CheckRunner::LeaveContainers(std::vector<std::string> handles) {

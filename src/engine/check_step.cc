@@ -18,6 +18,7 @@ constexpr Duration kDefaultInterval = std::chrono::minutes(1);
 struct Found {
   ScopeId scope;
   std::optional<protocol::Version> latest;
+  std::string image;   ///< that it was last checked with
   bool fresh = false;  ///< checked within the interval: no need to run
 };
 
@@ -35,6 +36,7 @@ Found FindScope(store::Transaction& transaction, const store::BuildRow& build,
     found.latest = store::ParseVersion(latest->version);
   }
   const auto scope = store::FindScope(transaction, found.scope);
+  if (scope) found.image = scope->last_check_image;
   const auto interval = ParseDuration(plan.interval);
   const std::int64_t seconds =
       std::chrono::floor<std::chrono::seconds>(interval ? *interval : kDefaultInterval).count();
@@ -46,8 +48,7 @@ Found FindScope(store::Transaction& transaction, const store::BuildRow& build,
 
 }  // namespace
 
-Task<CheckOutput> RunCheckScript(LeafContext context, Json source,
-                                 std::optional<protocol::Version> from) {
+Task<CheckOutput> RunCheckScript(LeafContext context, Json source, checking::CheckStart from) {
   BuildRun& run = context.run;
   const protocol::CheckPlan& plan = *context.plan.check;
   ContainerRequest wanted{.plan_id = context.plan.id,
@@ -56,18 +57,25 @@ Task<CheckOutput> RunCheckScript(LeafContext context, Json source,
                           .tags = plan.tags,
                           .env = run.ResourceEnv(),
                           .dir = std::string(kCheckDir)};
-  co_await SetImage(context, plan.image, wanted);
+  checking::CheckResult result;
+  result.image = co_await SetImage(context, plan.image, wanted);
+  if (from.image && *from.image != result.image && from.version) {
+    // What another version of the type found means nothing to this one.
+    from.version.reset();
+    result.from_scratch = true;
+  }
   const Container container =
       co_await FindOrCreateContainer(run, std::move(wanted), context.stop());
   run.EmitOnce(context.plan.id, Stage::kStarted,
                protocol::StartEvent("", {.id = context.plan.id}, run.now()));
   Interruption limited(&context.interruption);
   SetTimeLimit(limited, run.timers(), plan.timeout);
-  JsonObject request{{"source", std::move(source)}, {"version", ToJson(from)}};
+  JsonObject request{{"source", std::move(source)}, {"version", ToJson(from.version)}};
   const ScriptEnd end = co_await RunScript(context, container, std::string(kCheckPath), {},
                                            std::move(request), limited);
   CheckOutput output{.exit_status = end.exit_status};
-  if (end.exit_status == 0) output.versions = ValueOrThrow(ParseVersions(end.output));
+  if (end.exit_status == 0) result.versions = ValueOrThrow(ParseVersions(end.output));
+  output.result = std::move(result);
   co_return output;
 }
 
@@ -92,12 +100,13 @@ Task<Conclusion> RunCheck(LeafContext context) {
   conclusion.version = found.latest;
   conclusion.repeatable = found.fresh;
   if (!found.fresh) {
-    const CheckOutput output = co_await RunCheckScript(
-        context, source, plan.from_version ? plan.from_version : found.latest);
+    checking::CheckStart from{.version = plan.from_version};
+    if (!from.version) from = {.version = found.latest, .image = found.image};
+    const CheckOutput output = co_await RunCheckScript(context, source, from);
     const std::string error =
         output.exit_status == 0 ? ""
                                 : "check exited with status " + std::to_string(output.exit_status);
-    const std::vector<protocol::Version>& versions = output.versions;
+    const std::vector<protocol::Version>& versions = output.result.versions;
     if (!versions.empty()) conclusion.version = versions.back();
     conclusion.outcome = error.empty() ? Outcome::kSucceeded : Outcome::kFailed;
     const auto interval = ParseDuration(plan.interval);
@@ -106,12 +115,17 @@ Task<Conclusion> RunCheck(LeafContext context) {
       next_in =
           std::chrono::ceil<std::chrono::seconds>(interval ? *interval : kDefaultInterval).count();
     }
-    conclusion.also = [scope = found.scope, versions, error, build = run.build().id,
+    conclusion.also = [scope = found.scope, result = output.result, error, build = run.build().id,
                        next_in](store::Transaction& transaction) {
-      if (error.empty()) store::SaveVersions(transaction, scope, versions);
-      store::SaveCheck(
-          transaction, scope,
-          {.succeeded = error.empty(), .error = error, .build = build, .next_in = next_in});
+      if (error.empty()) {
+        store::SaveVersions(transaction, scope, result.versions, result.from_scratch);
+      }
+      store::SaveCheck(transaction, scope,
+                       {.succeeded = error.empty(),
+                        .error = error,
+                        .build = build,
+                        .image = result.image,
+                        .next_in = next_in});
     };
   }
   run.EmitOnce(context.plan.id, Stage::kFinished,

@@ -33,8 +33,22 @@ struct Fetched {
   int exit_status = 0;
 };
 
+/// What the container of the step's `in` is like, but for its image.
+ContainerRequest ContainerOf(LeafContext context) {
+  const protocol::GetPlan& plan = *context.plan.get;
+  return {.plan_id = context.plan.id,
+          .step_name = plan.name,
+          .type = "get",
+          .attempts = context.plan.attempts,
+          .tags = plan.tags,
+          .env = context.run.ResourceEnv(),
+          .dir = std::string(kGetDir),
+          .outputs = {std::string(kGetDir)}};
+}
+
 /// Runs `in` in a container and keeps its volume as the worker's cache.
-Task<Fetched> Fetch(LeafContext context, CacheKey key, protocol::Version version, Json request) {
+Task<Fetched> Fetch(LeafContext context, ContainerRequest wanted, CacheKey key,
+                    protocol::Version version, Json request) {
   const protocol::GetPlan& plan = *context.plan.get;
   BuildRun& run = context.run;
   if (!plan.image.get_plan && plan.image.base_type == kRegistryImage) {
@@ -43,15 +57,6 @@ Task<Fetched> Fetch(LeafContext context, CacheKey key, protocol::Version version
                            request.Find("params") ? *request.Find("params") : Json(), version);
     if (pulled) co_return Fetched{std::move(pulled->artifact), std::move(pulled->metadata)};
   }
-  ContainerRequest wanted{.plan_id = context.plan.id,
-                          .step_name = plan.name,
-                          .type = "get",
-                          .attempts = context.plan.attempts,
-                          .tags = plan.tags,
-                          .env = run.ResourceEnv(),
-                          .dir = std::string(kGetDir),
-                          .outputs = {std::string(kGetDir)}};
-  co_await SetImage(context, plan.image, wanted);
   const Container container =
       co_await FindOrCreateContainer(run, std::move(wanted), context.stop());
   Interruption limited(&context.interruption);
@@ -64,7 +69,8 @@ Task<Fetched> Fetch(LeafContext context, CacheKey key, protocol::Version version
   fetched.metadata = std::move(result.metadata);
   fetched.artifact = {.worker = container.worker->name(),
                       .volume = container.volumes.at(std::string(kGetDir)),
-                      .from_cache = true};
+                      .from_cache = true,
+                      .content = key.text};
   co_await KeepCache(run, key, version, fetched.artifact, fetched.metadata);
   co_return fetched;
 }
@@ -83,7 +89,9 @@ Task<Conclusion> RunGet(LeafContext context) {
   const protocol::Version version = VersionOf(plan, context.scope);
   // What was fetched is shared by all who would fetch the same.
   const auto chain = co_await ScopeChainOf(context, plan.type, source, plan.image);
-  const CacheKey key = MakeCacheKey(store::ScopeKey(chain), params, version);
+  ContainerRequest wanted = ContainerOf(context);
+  const std::string image = co_await SetImage(context, plan.image, wanted);
+  const CacheKey key = MakeCacheKey(store::ScopeKey(chain), params, version, image);
   run.EmitOnce(context.plan.id, Stage::kStarted, protocol::StartEvent("get", origin, run.now()));
 
   // One fetch at a time of the same thing: whoever waits finds it in the cache.
@@ -96,13 +104,16 @@ Task<Conclusion> RunGet(LeafContext context) {
       known += (known.empty() ? "" : ", ") + name + ": " + value;
     run.Say(context.plan.id,
             "\x1b[1;36mINFO: found existing resource cache\x1b[0m (" + known + ")\n\n");
-    fetched.artifact = {.worker = cached->worker, .volume = cached->volume, .from_cache = true};
+    fetched.artifact = {.worker = cached->worker,
+                        .volume = cached->volume,
+                        .from_cache = true,
+                        .content = key.text};
     fetched.metadata = std::move(cached->metadata);
     conclusion.repeatable = true;
   } else {
     JsonObject request{{"source", source}, {"version", ToJson(version)}};
     if (!params.IsNull()) request.Set("params", params);
-    fetched = co_await Fetch(context, key, version, std::move(request));
+    fetched = co_await Fetch(context, std::move(wanted), key, version, std::move(request));
   }
 
   const bool succeeded = fetched.exit_status == 0;

@@ -78,9 +78,11 @@ Task<std::optional<PulledImage>> PullImage(LeafContext context, CacheKey key, Js
   if (stopped) std::rethrow_exception(stopped);
   if (error && error->kind == ErrorKind::kInvalid) co_return std::nullopt;
   if (error) throw Failure(std::move(*error));
-  co_return PulledImage{
-      .artifact = {.worker = worker.name(), .volume = row.handle, .from_cache = true},
-      .metadata = metadata};
+  co_return PulledImage{.artifact = {.worker = worker.name(),
+                                     .volume = row.handle,
+                                     .from_cache = true,
+                                     .content = key.text},
+                        .metadata = metadata};
 }
 
 }  // namespace pinion::engine

@@ -37,11 +37,13 @@ std::string ScopeKeyFor(const EngineServices& services, const std::vector<store:
 }
 
 CacheKey MakeCacheKey(std::string_view scope_key, const Json& params,
-                      const protocol::Version& version) {
+                      const protocol::Version& version, std::string_view image) {
   Json sorted = params;
   if (sorted.IsObject()) sorted.AsObject().SortByName();
-  return {ToHex(
-      Sha256(std::string(scope_key) + "\n" + store::VersionText(version) + "\n" + ToText(sorted)))};
+  std::string text =
+      std::string(scope_key) + "\n" + store::VersionText(version) + "\n" + ToText(sorted);
+  if (!image.empty()) text += "\n" + std::string(image);
+  return {ToHex(Sha256(text))};
 }
 
 Task<std::optional<CachedVolume>> FindCache(BuildRun& run, CacheKey key,

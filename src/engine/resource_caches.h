@@ -21,12 +21,13 @@ Task<std::vector<store::ScopeLink>> ScopeChainOf(LeafContext context, std::strin
 std::string ScopeKeyFor(const EngineServices& services, const std::vector<store::ScopeLink>& chain,
                         ResourceId resource);
 
-/// What identifies fetched content: scope, version and params.
+/// What identifies fetched content: scope, version, params, and the content of a custom type's
+/// image (`image`, "" for base types): another version of the type may fetch another thing.
 struct CacheKey {
   std::string text;
 };
 CacheKey MakeCacheKey(std::string_view scope_key, const Json& params,
-                      const protocol::Version& version);
+                      const protocol::Version& version, std::string_view image);
 
 struct CachedVolume {
   std::string worker;

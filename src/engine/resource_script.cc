@@ -50,15 +50,18 @@ Result<std::vector<protocol::Version>> ParseVersions(std::string_view output) {
   return result;
 }
 
-Task<void> SetImage(LeafContext context, const protocol::TypeImage& image,
-                    ContainerRequest& request) {
+Task<std::string> SetImage(LeafContext context, const protocol::TypeImage& image,
+                           ContainerRequest& request) {
   if (!image.get_plan) {
     request.base_type = image.base_type;
-    co_return;
+    co_return "";
   }
   const protocol::Plan* check = image.check_plan ? &*image.check_plan : nullptr;
-  request.artifact = co_await FetchImage(context, check, *image.get_plan);
+  Artifact artifact = co_await FetchImage(context, check, *image.get_plan);
+  std::string content = artifact.content;
+  request.artifact = std::move(artifact);
   request.privileged = image.privileged;
+  co_return content;
 }
 
 }  // namespace pinion::engine

@@ -32,8 +32,10 @@ Task<ScriptEnd> RunScript(LeafContext context, Container container, std::string 
 Result<ResourceResult> ParseResourceResult(std::string_view path, std::string_view output);
 Result<std::vector<protocol::Version>> ParseVersions(std::string_view output);
 
-/// The image of a resource's container by its plan: a base type of the worker, or fetched.
-Task<void> SetImage(LeafContext context, const protocol::TypeImage& image,
-                    ContainerRequest& request);
+/// The image of a resource's container by its plan: a base type of the worker, or fetched. Returns
+/// which content was fetched (Artifact::content): another one is another version of the custom
+/// type; "" for base types.
+Task<std::string> SetImage(LeafContext context, const protocol::TypeImage& image,
+                           ContainerRequest& request);
 
 }  // namespace pinion::engine

@@ -17,12 +17,14 @@ struct Artifact {
   std::string worker;
   std::string volume;       ///< handle
   bool from_cache = false;  ///< a resource cache: never written to
+  std::string content;      ///< which one: its key; "" for what a step made
 
   template <class Self, class Visit>
   static void Fields(Self& self, Visit& visit) {
     visit("worker", self.worker);
     visit("volume", self.volume);
     visit("from_cache", self.from_cache, kOmitEmpty);
+    visit("content", self.content, kOmitEmpty);
   }
 };
 

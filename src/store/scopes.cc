@@ -28,6 +28,31 @@ Json Sorted(const Json& value) {
   return value;
 }
 
+constexpr std::string_view kVersionTables[] = {"build_inputs", "build_outputs",
+                                               "succeeded_versions", "disabled_versions"};
+
+// What the resource had of one version becomes another's.
+void MoveVersion(Transaction& transaction, ResourceId resource, VersionId from, VersionId to) {
+  for (const std::string_view table : kVersionTables) {
+    transaction.Execute("update " + std::string(table) +
+                            " set version_id = $3 where version_id = $2 and resource_id = $1",
+                        {resource, from, to});
+  }
+}
+
+void CarryOver(Transaction& transaction, ResourceId resource, ScopeId scope) {
+  for (const Row& row : transaction.Query(
+           "select o.id, n.id from former_scopes f join versions o on o.scope_id = f.scope_id join "
+           "versions n on n.scope_id = $2 and n.version = o.version where f.resource_id = $1 and "
+           "(exists (select 1 from build_inputs i where i.version_id = o.id and i.resource_id = "
+           "$1) or exists (select 1 from build_outputs i where i.version_id = o.id and "
+           "i.resource_id = $1) or exists (select 1 from disabled_versions d where d.version_id = "
+           "o.id and d.resource_id = $1))",
+           {resource, scope})) {
+    MoveVersion(transaction, resource, row.As<VersionTag>(0), row.As<VersionTag>(1));
+  }
+}
+
 // Whether somebody should be told: a build that waits for the check of one of its inputs.
 bool IsAwaited(Transaction& transaction, ScopeId scope) {
   return transaction
@@ -66,7 +91,8 @@ ScopeId FindOrCreateScope(Transaction& transaction, std::string_view key, std::s
 std::optional<ScopeRow> FindScope(Transaction& transaction, ScopeId scope) {
   const auto row = transaction.QueryOne(
       "select id, key, type, last_check_start, last_check_end, last_check_succeeded, "
-      "last_check_error, last_check_build_id, next_check from scopes where id = $1",
+      "last_check_error, last_check_build_id, next_check, last_check_image from scopes where id = "
+      "$1",
       {scope});
   if (!row) return std::nullopt;
   ScopeRow found;
@@ -79,6 +105,7 @@ std::optional<ScopeRow> FindScope(Transaction& transaction, ScopeId scope) {
   found.last_check_error = row->Text(6);
   found.last_check_build = row->As<BuildTag>(7);
   found.next_check = row->OptionalInteger(8);
+  found.last_check_image = row->Text(9);
   return found;
 }
 
@@ -89,9 +116,15 @@ bool AttachResource(Transaction& transaction, ResourceId resource, ScopeId scope
       "r.id = $1",
       {resource});
   if (!row || row->As<ScopeTag>(1) == scope) return false;
-  // A pin or a disabled version of the old history means nothing in the new one, but may again when
-  // the old source comes back: they stay.
   transaction.Execute("update resources set scope_id = $2 where id = $1", {resource, scope});
+  if (const auto former = row->As<ScopeTag>(1)) {
+    transaction.Execute(
+        "insert into former_scopes (resource_id, scope_id) values ($1, $2) on conflict do nothing",
+        {resource, former});
+    transaction.Execute("delete from former_scopes where resource_id = $1 and scope_id = $2",
+                        {resource, scope});
+    CarryOver(transaction, resource, scope);
+  }
   transaction.AppendChange(kinds::kResourceScoped, resource.value, row->As<TeamTag>(0));
   return true;
 }
@@ -105,6 +138,17 @@ bool AttachResourceType(Transaction& transaction, ResourceTypeId type, ScopeId s
   transaction.Execute("update resource_types set scope_id = $2 where id = $1", {type, scope});
   transaction.AppendChange(kinds::kResourceTypeScoped, type.value, row->As<TeamTag>(0));
   return true;
+}
+
+void CarryOverToVersion(Transaction& transaction, ScopeId scope, VersionId version,
+                        std::string_view text) {
+  for (const Row& row : transaction.Query(
+           "select f.resource_id, o.id from resources r join former_scopes f on f.resource_id = "
+           "r.id join versions o on o.scope_id = f.scope_id and o.version = $2 where r.scope_id = "
+           "$1",
+           {scope, text})) {
+    MoveVersion(transaction, row.As<ResourceTag>(0), row.As<VersionTag>(1), version);
+  }
 }
 
 bool ClaimCheck(Transaction& transaction, ScopeId scope, std::int64_t lease, bool even_if_early) {
@@ -144,9 +188,9 @@ void SaveCheck(Transaction& transaction, ScopeId scope, const CheckEnd& end) {
   transaction.Execute(
       "update scopes set last_check_end = $2, last_check_succeeded = $3, last_check_error = $4, "
       "last_check_build_id = coalesce($5, last_check_build_id), next_check = $6, claimed_until = "
-      "null "
-      "where id = $1",
-      {scope, transaction.now(), end.succeeded, error, end.build, next});
+      "null, last_check_image = $7 where id = $1",
+      {scope, transaction.now(), end.succeeded, error, end.build, next,
+       end.succeeded ? end.image : before->last_check_image});
   const bool turned = before->last_check_succeeded.value_or(true) != end.succeeded;
   if (turned || IsAwaited(transaction, scope)) {
     JsonObject data;

@@ -36,6 +36,7 @@ struct ScopeRow {
   std::optional<bool> last_check_succeeded;
   std::string last_check_error;
   BuildId last_check_build;
+  std::string last_check_image;  ///< of the last that succeeded: CheckEnd::image
   std::optional<std::int64_t> next_check;
 };
 
@@ -43,9 +44,16 @@ ScopeId FindOrCreateScope(Transaction& transaction, std::string_view key, std::s
 std::optional<ScopeRow> FindScope(Transaction& transaction, ScopeId scope);
 
 /// Points the resource at the scope (`resource.scoped`); nothing happens if it is there already.
-/// Its versions are the scope's from then on.
+/// Its versions are the scope's from then on. What its builds had, and what it has disabled, is
+/// carried over to the scope's equal versions: now those that are there, later those that are
+/// saved.
 bool AttachResource(Transaction& transaction, ResourceId resource, ScopeId scope);
 bool AttachResourceType(Transaction& transaction, ResourceTypeId type, ScopeId scope);
+
+/// A version is new in the scope: carries over to it what its resources had of the equal version in
+/// scopes where they were before. For whoever saves versions.
+void CarryOverToVersion(Transaction& transaction, ScopeId scope, VersionId version,
+                        std::string_view text);
 
 // --- Checks ------------------------------------------------------------------------------------
 
@@ -68,6 +76,8 @@ struct CheckEnd {
   bool succeeded = false;
   std::string error;  ///< why not; at most 4096 bytes are kept
   BuildId build;      ///< if it was one
+  /// Which content of a custom type's image checked; "" for base types. Kept if it succeeded.
+  std::string image;
   /// When it is due again, seconds from now; nothing: not by itself.
   std::optional<std::int64_t> next_in;
 };

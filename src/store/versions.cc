@@ -34,7 +34,9 @@ Known Upsert(Transaction& transaction, ScopeId scope, const std::string& text) {
       "(scope_id, "
       "version) do update set version = excluded.version returning id, check_order",
       {scope, text});
-  return {row->As<VersionTag>(0), row->Integer(1) == 0};
+  const Known known{row->As<VersionTag>(0), row->Integer(1) == 0};
+  CarryOverToVersion(transaction, scope, known.id, text);
+  return known;
 }
 
 // The next `count` places at the end of the scope's order; locks the scope's row.
@@ -95,7 +97,7 @@ bool HasMembers(const protocol::Version& version, const protocol::Version& part)
 }
 
 int SaveVersions(Transaction& transaction, ScopeId scope,
-                 const std::vector<protocol::Version>& versions) {
+                 const std::vector<protocol::Version>& versions, bool in_any_case) {
   std::vector<VersionId> listed;
   listed.reserve(versions.size());
   int fresh = 0;
@@ -106,7 +108,7 @@ int SaveVersions(Transaction& transaction, ScopeId scope,
     if (known.fresh && !again) ++fresh;
     listed.push_back(known.id);
   }
-  if (fresh == 0) return 0;
+  if (listed.empty() || (fresh == 0 && !in_any_case)) return 0;
   // Known versions move too: a check from an older version lists what lies between in its true
   // order.
   std::int64_t order = TakeOrders(transaction, scope, static_cast<std::int64_t>(listed.size()));

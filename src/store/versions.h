@@ -22,10 +22,11 @@ std::string MetadataText(const protocol::Metadata& metadata);
 bool HasMembers(const protocol::Version& version, const protocol::Version& part);
 
 /// Saves what a check listed, oldest first. If at least one was new, all that were listed move to
-/// the end of the order, in the order listed; if all were known, nothing changes. `version.saved`
-/// when something did. Returns how many were new.
+/// the end of the order, in the order listed; if all were known, nothing changes, but
+/// `in_any_case`, which is for checks that went on from nothing. `version.saved` when something
+/// did. Returns how many were new.
 int SaveVersions(Transaction& transaction, ScopeId scope,
-                 const std::vector<protocol::Version>& versions);
+                 const std::vector<protocol::Version>& versions, bool in_any_case = false);
 
 /// Saves one that a put made: new ones become the newest, known ones keep their place and take the
 /// metadata. `version.saved` for a new one.

@@ -173,6 +173,58 @@ TEST_P(VersionsTest, OneOfSeveralClaimsACheck) {
   EXPECT_TRUE(claim(false));
 }
 
+TEST_P(VersionsTest, WhatBuildsHadIsKnownAgainUnderAnotherSource) {
+  Save({"a", "b"});
+  const auto had = [&](BuildId build) {
+    return Read([&](Transaction& t) {
+      const auto inputs = ListBuildInputs(t, build);
+      return FindVersion(t, resource_, inputs.at(0).version_id).has_value();
+    });
+  };
+  const auto move = [&](const std::string& key) {
+    scope_ = Write([&](Transaction& t) {
+      const ScopeId scope = FindOrCreateScope(t, key, "mock");
+      AttachResource(t, resource_, scope);
+      return scope;
+    });
+  };
+  const BuildId build = Write([&](Transaction& t) {
+    const JobId job = AddJob(t, pipeline_, "job");
+    const BuildId id = CreateJobBuild(t, job, {.created_by = {}, .manual = true, .rerun_of = {}});
+    SaveBuildInput(t, id, "r", resource_, VersionNamed(t, resource_, "a"), true);
+    SetVersionEnabled(t, resource_, VersionNamed(t, resource_, "a"), false);
+    return id;
+  });
+  const auto enabled = [&] {
+    return Read([&](Transaction& t) {
+      return FindVersion(t, resource_, VersionNamed(t, resource_, "a"))->enabled;
+    });
+  };
+  move("rotated");
+  EXPECT_FALSE(had(build));
+  Save({"b"});
+  EXPECT_FALSE(had(build));
+  Save({"a"});  // a later check lists it
+  EXPECT_TRUE(had(build));
+  EXPECT_FALSE(enabled());
+  move("rotated again");
+  Save({"c"});
+  move("rotated");  // its versions are there at once
+  EXPECT_TRUE(had(build));
+  EXPECT_FALSE(enabled());
+}
+
+TEST_P(VersionsTest, ACheckFromScratchMovesWhatItListsInAnyCase) {
+  Save({"a", "b", "c"});
+  const auto save = [&](std::vector<protocol::Version> versions) {
+    return Write([&](Transaction& t) { return SaveVersions(t, scope_, versions, true); });
+  };
+  EXPECT_EQ(save({{{"v", "a"}}, {{"v", "b"}}}), 0);
+  EXPECT_EQ(Order(), "bac");
+  EXPECT_EQ(save({}), 0);
+  EXPECT_EQ(Order(), "bac");
+}
+
 TEST_P(VersionsTest, AScopesKeyDependsOnTheWholeChainAndNotOnTheOrderOfMembers) {
   const Json one = JsonObject{{"a", 1}, {"b", JsonObject{{"c", 2}, {"d", 3}}}};
   const Json same = JsonObject{{"b", JsonObject{{"d", 3}, {"c", 2}}}, {"a", 1}};
