@@ -31,6 +31,7 @@ TEST_P(ComponentsTableTest, RegisteringAgainKeepsPausedAndLastRun) {
   EXPECT_EQ(row->last_duration, 1500us);
   EXPECT_EQ(row->last_error, "no worker");
   Write([](Transaction& t) {
+    SetAllComponentsPaused(t, false);
     SetAllComponentsPaused(t, true);
     RecordComponentRuns(t, {{"scanner", 1235, 1s, std::nullopt}});
     EXPECT_TRUE(t.has_changes());
