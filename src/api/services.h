@@ -106,16 +106,22 @@ class VolumeStreams {
 class ChangeNotice {
  public:
   void Notify() {
+    ++count_;
     const auto event = std::exchange(event_, std::make_shared<Event>());
     event->Set();
   }
-  /// Returns at the next Notify(); throws Cancelled on stop.
-  Task<void> Next(std::stop_token stop) {
+  /// How often Notify() was called.
+  std::int64_t count() const { return count_; }
+  /// Returns the count once it is not `seen` any more: what was told between two waits is not
+  /// missed. Throws Cancelled on stop.
+  Task<std::int64_t> Next(std::int64_t seen, std::stop_token stop) {
     const auto event = event_;
-    co_await event->Wait(std::move(stop));
+    if (count_ == seen) co_await event->Wait(std::move(stop));
+    co_return count_;
   }
 
  private:
+  std::int64_t count_ = 0;
   std::shared_ptr<Event> event_ = std::make_shared<Event>();
 };
 
