@@ -4,6 +4,7 @@
 Usage: test_operation.py BUILD_FOLDER [--gtest_output=json:FILE]. Needs root. Runs in namespaces of its own.
 """
 import json
+import os
 import unittest
 
 import harness
@@ -56,6 +57,15 @@ class OperationTest(unittest.TestCase):
         self.assertLessEqual({"scheduler", "checker", "engine", "collector"}, paused)
         self.assertNotIn("lease", paused)
         self.curl("PUT", "/api/v1/components/unpause")
+
+    def test_folders_may_be_relative(self):
+        self.server.stop()
+        self.server.options[1] = os.path.relpath(self.folder / "other")
+        self.server.start()
+        self.fly.login()
+        self.fly.set_pipeline("relative", PIPELINE)
+        self.fly("trigger-job", "-j", "relative/get")
+        self.fly.wait_for_build("relative/get")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,10 @@ std::optional<int> ReadOptions(const std::vector<std::string>& words, const std:
   for (const std::string& warning : warnings) {
     std::fprintf(stderr, "pinion: warning: %s\n", warning.c_str());
   }
-  if (parsed) return std::nullopt;
+  if (parsed) {
+    options.ResolveFolders();
+    return std::nullopt;
+  }
   std::fprintf(stderr, "pinion: %s\n", parsed.error().message.c_str());
   return kUsageExit;
 }

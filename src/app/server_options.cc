@@ -1,5 +1,7 @@
 #include "app/server_options.h"
 
+#include <filesystem>
+
 #include <unistd.h>
 
 #include "base/encoding.h"
@@ -60,6 +62,12 @@ void ServerOptions::Declare(Options& options) {
       "name server for containers; the host's if not given; repeatable", "IP");
   add("worker-containerd-allow-host-access", worker_allow_host_access,
       "let containers reach this host's own addresses");
+}
+
+void ServerOptions::ResolveFolders() {
+  for (std::string* folder : {&state_dir, &worker_work_dir, &worker_resource_types}) {
+    if (!folder->empty()) *folder = std::filesystem::absolute(*folder).lexically_normal();
+  }
 }
 
 std::string ServerOptions::DatabaseUrl() const {

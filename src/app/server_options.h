@@ -50,6 +50,9 @@ struct ServerOptions {
 
   /// Adds every option to `options`; `this` must outlive its use.
   void Declare(Options& options);
+  /// Makes folders absolute; after the options were read. Supervisors of containers work in folders
+  /// of their own.
+  void ResolveFolders();
   /// libpq's URL or SQLite's, from whatever was given.
   std::string DatabaseUrl() const;
   std::string WorkDir() const;
