@@ -15,17 +15,6 @@ bool IsManual(const BuildRow& build) {
   return build.manual && !build.rerun_of;
 }
 
-store::NextInputs ToNextInputs(const Resolution& resolution) {
-  store::NextInputs next;
-  next.determined = resolution.resolved;
-  for (const auto& [name, input] : resolution.inputs) {
-    next.inputs.push_back(
-        {name, input.resource, input.version, input.first_occurrence, input.error});
-    next.pipes.insert(next.pipes.end(), input.sources.begin(), input.sources.end());
-  }
-  return next;
-}
-
 // One look at one job.
 class Look {
  public:
@@ -199,6 +188,17 @@ std::vector<InputConfig> InputsOfJob(store::Transaction& transaction, JobId job)
     inputs.push_back(std::move(input));
   }
   return inputs;
+}
+
+store::NextInputs ToNextInputs(const Resolution& resolution) {
+  store::NextInputs next;
+  next.determined = resolution.resolved;
+  for (const auto& [name, input] : resolution.inputs) {
+    next.inputs.push_back(
+        {name, input.resource, input.version, input.first_occurrence, input.error});
+    next.pipes.insert(next.pipes.end(), input.sources.begin(), input.sources.end());
+  }
+  return next;
 }
 
 JobOutcome ScheduleJob(store::Transaction& transaction, JobId job, BuildPlanner& planner,

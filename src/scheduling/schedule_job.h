@@ -7,6 +7,7 @@
 #include "scheduling/inputs.h"
 #include "scheduling/interfaces.h"
 #include "store/database.h"
+#include "store/jobs.h"
 
 namespace pinion::scheduling {
 
@@ -37,5 +38,8 @@ int MaxInFlight(const std::string& job_config);
 
 /// A job's inputs as the resolution takes them: pins of the step before those of the resource.
 std::vector<InputConfig> InputsOfJob(store::Transaction& transaction, JobId job);
+
+/// What was found, as it is stored for the job's next build.
+store::NextInputs ToNextInputs(const Resolution& resolution);
 
 }  // namespace pinion::scheduling
