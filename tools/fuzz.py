@@ -44,7 +44,9 @@ def targets(build, wanted):
 
 def environment(profile="/dev/null"):
     options = "detect_stack_use_after_return=0:quarantine_size_mb=64:allocator_may_return_null=1:handle_abort=1"
-    return {**os.environ, "LLVM_PROFILE_FILE": str(profile), "TZ": "UTC", "ASAN_OPTIONS": options,
+    # Targets that write files are held up by disks otherwise.
+    memory = {"TMPDIR": "/dev/shm"} if os.access("/dev/shm", os.W_OK) else {}
+    return {**os.environ, **memory, "LLVM_PROFILE_FILE": str(profile), "TZ": "UTC", "ASAN_OPTIONS": options,
             "UBSAN_OPTIONS": "print_stacktrace=1"}
 
 
