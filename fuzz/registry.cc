@@ -51,7 +51,8 @@ Piece Read(std::string_view text, const std::vector<Piece>& all) {
     const std::string_view line = input.Until("\n");
     if (line.empty()) break;
     const std::size_t colon = std::min(line.find(':'), line.size());
-    const std::string_view value = line.substr(std::min(colon + 1, line.size()));
+    std::string_view value = line.substr(std::min(colon + 1, line.size()));
+    value = value.substr(0, value.find('\r'));  // as curl gives them out
     piece.answer.headers[ToLower(line.substr(0, colon))] = FillIn(
         std::string(value.substr(std::min(value.find_first_not_of(' '), value.size()))), all);
   }
@@ -148,8 +149,8 @@ HttpAnswer HttpSession::Perform(const HttpRequest& request, const std::stop_toke
                                 Sink sink) {
   Registry& now = *registry_now;
   Require(++now.asked < 20'000, "a client asks without end");
-  Require(request.url.find_first_of("\r\n") == std::string::npos || request.url.find("://") != 0,
-          "an URL of several lines", request.url);
+  Require(request.url.find_first_of("\r\n") == std::string::npos, "an URL of several lines",
+          request.url);
   for (const std::string& header : request.headers)
     Require(header.find_first_of("\r\n") == std::string::npos, "a header of several lines", header);
   if (request.upload) {
@@ -175,14 +176,23 @@ HttpAnswer HttpSession::Perform(const HttpRequest& request, const std::stop_toke
   }
   answer = found->answer;
   answer.url = request.url;
+  std::size_t start = 0;
+  for (const std::string& header : request.headers) {
+    if (header.starts_with("Range: bytes=")) {
+      std::from_chars(header.data() + 13, header.data() + header.size(), start);
+    }
+  }
+  if (answer.headers.contains("content-range") && answer.headers["content-range"] == "bytes 0-") {
+    answer.headers["content-range"] = "bytes " + std::to_string(start) + "-";
+  }
   if (on_head && on_head(answer)) {
-    // In two parts, and the second only if it is asked for again.
-    const bool again = std::ranges::any_of(
-        request.headers, [](const std::string& header) { return header.starts_with("Range: "); });
+    // A range comes in two parts: the second only if it is asked for.
     const std::string body = std::exchange(answer.body, {});
-    const std::size_t half = answer.status == 206 && !again ? body.size() / 2 : body.size();
-    sink(std::string_view(body).substr(again && answer.status == 206 ? body.size() / 2 : 0, half));
-    if (half < body.size()) answer.error = "broken off";
+    const bool part = answer.status == 206;
+    const std::size_t from = part ? std::min(start, body.size()) : 0;
+    const std::size_t count = part && start == 0 ? body.size() / 2 : body.size();
+    sink(std::string_view(body).substr(from, count));
+    if (from + count < body.size()) answer.error = "broken off";
   } else if (answer.body.size() > request.body_bytes_max) {
     answer.error = "too large";
   }
