@@ -40,9 +40,15 @@ bool Same(const http::ServerSentEvent& a, const http::ServerSentEvent& b) {
   return a.id == b.id && a.event == b.event && a.data == b.data;
 }
 
+/// The same events and the same end. What comes right before damage may be lost with it.
 void RequireSame(const Outcome& a, const Outcome& b, std::string_view what) {
   Require(a.error == b.error, what, a.error + " / " + b.error);
-  Require(std::ranges::equal(a.events, b.events, Same), what);
+  const std::size_t count = a.error.empty() ? std::max(a.events.size(), b.events.size())
+                                            : std::min(a.events.size(), b.events.size());
+  Require(count <= a.events.size() && count <= b.events.size() &&
+              std::equal(a.events.begin(), a.events.begin() + static_cast<std::ptrdiff_t>(count),
+                         b.events.begin(), Same),
+          what);
 }
 
 /// Reading is the inverse of writing, for what a line can hold.
