@@ -36,7 +36,7 @@ void Walk(const events::Chunk& chunk) {
   for (std::uint64_t event = chunk.first_event(); event < chunk.next_event(); ++event) {
     Require(chunk.TextFrom(event).size() == left, "an event does not begin where the last ends");
     const auto item = chunk.ItemAt(event);
-    Require(item.data.size() <= left, "an event is longer than its chunk");
+    Require(item.envelope.size() <= left, "an event is longer than its chunk");
     const std::size_t next = event + 1 < chunk.next_event() ? chunk.TextFrom(event + 1).size() : 0;
     Require(next <= left, "events go backwards");
     left = next;
