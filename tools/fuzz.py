@@ -152,17 +152,27 @@ def minimise(build, wanted):
     for target in wanted:
         found = build / "fuzz/found" / target
         found.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory() as folder:
-            subprocess.run(command(build, target, folder, CORPUS / target, found, set_cover_merge=1, use_counters=0),
-                           cwd=build / "fuzz", env=environment(), check=True, stdin=subprocess.DEVNULL,
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with tempfile.TemporaryDirectory() as scratch:
+            # A copy: a run that still goes on replaces what it found.
+            folder, copies = pathlib.Path(scratch) / "kept", pathlib.Path(scratch) / "found"
+            folder.mkdir()
+            copies.mkdir()
+            for path in list(found.iterdir()):
+                try:
+                    shutil.copyfile(path, copies / path.name)
+                except FileNotFoundError:
+                    pass
+            done = subprocess.run(command(build, target, folder, CORPUS / target, copies, merge=1, use_counters=0),
+                                  cwd=build / "fuzz", env=environment(), stdin=subprocess.DEVNULL, capture_output=True)
+            if done.returncode != 0:
+                sys.exit(f"{target}: {done.stderr.decode(errors='replace')[-2000:]}")
             before = {p.read_bytes(): p for p in (CORPUS / target).iterdir()}
-            after = {p.read_bytes() for p in pathlib.Path(folder).iterdir()}
+            after = {p.read_bytes() for p in folder.iterdir()}
             for content, path in before.items():
                 # Named seeds are kept: people wrote them.
                 if content not in after and re.fullmatch(r"[0-9a-f]{12}", path.name):
                     path.unlink()
-            for path in pathlib.Path(folder).iterdir():
+            for path in folder.iterdir():
                 if path.read_bytes() not in before:
                     shutil.copyfile(path, CORPUS / target / path.name[:12])
         files = list((CORPUS / target).iterdir())
@@ -179,7 +189,7 @@ def main():
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2)
     parser.add_argument("--files", action="store_true", help="coverage of each source too")
     parser.add_argument("--gtest_output", default="")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     build = given.build.resolve()
     if given.action == "test":
         return test(build, given.names[0], given.gtest_output.removeprefix("json:"))

@@ -47,7 +47,8 @@ class Builder {
     // The text is the whole number: documents come in one piece.
     double exact = value;
     const auto read = std::from_chars(text.data(), text.data() + text.size(), exact);
-    if (read.ec == std::errc()) return Add(exact);
+    if (read.ec == std::errc())
+      return Add(exact == 0 ? 0.0 : exact);    // without a sign, as integers
     if (std::abs(value) < 1) return Add(0.0);  // too small to be told from nothing
     code = boost::json::error::exponent_overflow;
     return false;
