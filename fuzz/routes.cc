@@ -180,7 +180,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   history.push_back(asked->user + " " + asked->method + " " + asked->target);
   const http::Response answer =
       world->Ask(asked->user, asked->method, asked->target, asked->body, asked->headers);
-  // What is not there yet, or not wired here, says so.
+  // What is not there yet, or not wired here, says so; and there is no worker to be healthy.
   const bool missing =
       answer.status == 501 ||
       (answer.status == 503 && answer.body.ends_with("is not part of this process"));
