@@ -183,7 +183,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   // What is not there yet, or not wired here, says so; and there is no worker to be healthy.
   const bool missing =
       answer.status == 501 ||
-      (answer.status == 503 && answer.body.ends_with("is not part of this process"));
+      (answer.status == 503 && (answer.body.starts_with("{\"status\":\"failing\"") ||
+                                answer.body.ends_with("signs no identity tokens") ||
+                                answer.body.ends_with("is not part of this process")));
   if (answer.status >= 500 && !missing) {
     std::string requests;
     for (const std::string& line : history)
