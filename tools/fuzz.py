@@ -127,7 +127,7 @@ def line_coverage(build, target, folder):
     rows = []
     for entry in json.loads(text)["data"][0]["files"]:
         name = entry["filename"].removeprefix(f"{ROOT}/").lstrip("/")
-        if name.startswith("src/") and name.endswith(".cc"):
+        if name.startswith("src/") and name.endswith(".cc") and "/test_" not in name:
             rows.append((name, entry["summary"]["lines"]["count"], entry["summary"]["lines"]["covered"]))
     return rows
 
