@@ -112,7 +112,7 @@ def run(build, wanted, minutes, jobs):
 
 
 def replay(build, target, profile, folder):
-    subprocess.run(command(build, target, folder, runs=0), cwd=build / "fuzz", env=environment(profile), check=True,
+    subprocess.run(command(build, target, folder, runs=0, seed=1), cwd=build / "fuzz", env=environment(profile), check=True,
                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
