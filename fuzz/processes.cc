@@ -213,11 +213,12 @@ void CheckSpec(std::string_view container_text, std::string_view process_text,
   std::vector<std::string_view> texts = Split(spec->text, '\0');
   texts.pop_back();
   const std::size_t groups = spec->user.groups.size();
-  Require(texts.size() > groups + 6 && texts[2] == std::to_string(groups), "groups are wrong");
-  const std::string_view count = texts[3 + groups + 3];
+  Require(texts.size() > groups + 7 && texts[2] == std::to_string(groups), "groups are wrong");
+  // After the groups: columns, rows, verbatim, folder.
+  const std::string_view count = texts[3 + groups + 4];
   Require(count == std::to_string(process->args.size() + 1), "arguments are wrong", spec->text);
-  Require(texts[3 + groups + 4] == process->path, "the path is wrong");
-  for (std::size_t i = 3 + groups + 5 + process->args.size(); i < texts.size(); ++i)
+  Require(texts[3 + groups + 5] == process->path, "the path is wrong");
+  for (std::size_t i = 3 + groups + 6 + process->args.size(); i < texts.size(); ++i)
     Require(texts[i].find('=') != std::string_view::npos, "a variable without a value");
 }
 
