@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 
-.PHONY: help quickstart build test test-tsan check tidy format bench build-times clean packages-build packages-test packages-run
+.PHONY: help quickstart build test test-tsan fuzz fuzz-coverage fuzz-minimise fuzz-build check tidy format bench build-times clean packages-build packages-test packages-run
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -25,6 +25,20 @@ test-tsan: packages-build packages-test  ## tests of the concurrent modules unde
 	@mkdir -p build && cmake --preset tsan >build/tsan.log 2>&1 || { cat build/tsan.log; exit 1; }
 	@cmake --build --preset tsan -j $(JOBS)
 	@tools/run_tests.py build/tsan
+
+fuzz: MINUTES ?= 10
+fuzz: fuzz-build  ## fuzz every target (or TARGETS="yaml …") for MINUTES=10 each, as many at once as there are cores
+	@tools/fuzz.py build/dev run --minutes $(MINUTES) --jobs $(JOBS) $(TARGETS)
+
+fuzz-coverage: fuzz-build  ## lines of each parser that its corpus covers; fails below 80 %
+	@tools/fuzz.py build/dev coverage $(TARGETS)
+
+fuzz-minimise: fuzz-build  ## put what fuzzing found into fuzz/corpus, as few inputs as cover the same
+	@tools/fuzz.py build/dev minimise $(TARGETS)
+
+fuzz-build: packages-build packages-test
+	@cmake --preset dev >build/dev.log 2>&1 || { cat build/dev.log; exit 1; }
+	@cmake --build --preset dev -j $(JOBS) --target fuzz_targets
 
 check: packages-build  ## format, layers, clang-tidy on what changed
 	@tools/check_layers.py

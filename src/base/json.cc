@@ -42,7 +42,17 @@ class Builder {
   bool on_number_part(Text, Code&) { return true; }
   bool on_int64(std::int64_t value, Text, Code&) { return Add(static_cast<long long>(value)); }
   bool on_uint64(std::uint64_t value, Text, Code&) { return Add(static_cast<double>(value)); }
-  bool on_double(double value, Text, Code&) { return Add(value); }
+  bool on_double(double value, Text text, Code& code) {
+    // Boost's own value is off by a few digits for many numbers, and no number at all for 0e400.
+    // The text is the whole number: documents come in one piece.
+    double exact = value;
+    const auto read = std::from_chars(text.data(), text.data() + text.size(), exact);
+    if (read.ec == std::errc())
+      return Add(exact == 0 ? 0.0 : exact);    // without a sign, as integers
+    if (std::abs(value) < 1) return Add(0.0);  // too small to be told from nothing
+    code = boost::json::error::exponent_overflow;
+    return false;
+  }
   bool on_bool(bool value, Code&) { return Add(value); }
   bool on_null(Code&) { return Add(nullptr); }
   bool on_comment_part(Text, Code&) { return true; }

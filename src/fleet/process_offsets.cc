@@ -1,5 +1,6 @@
 // Following a process by offsets: Pinion's own workers.
 #include <algorithm>
+#include <span>
 
 #include "base/encoding.h"
 #include "fleet/worker_calls.h"
@@ -96,9 +97,16 @@ Task<bool> OffsetFollower::Find(std::stop_token stop) {
       }
       http::Response answer;
       answer.status = response.status;
+      // Whole, however it arrives: its text tells an unknown process from a fault.
       answer.body.resize(4096);
-      const std::size_t count = co_await response.body->Read(answer.body, stop);
-      answer.body.resize(count);
+      std::size_t size = 0;
+      while (size < answer.body.size()) {
+        const std::span<char> room = std::span(answer.body).subspan(size);
+        const std::size_t count = co_await response.body->Read(room, stop);
+        if (count == 0) break;
+        size += count;
+      }
+      answer.body.resize(size);
       const Failure failure = calls_->AnswerFailure(what_, answer);
       if (failure.error().kind == ErrorKind::kNotFound) co_return false;
       if (failure.error().kind != ErrorKind::kUnavailable) throw failure;

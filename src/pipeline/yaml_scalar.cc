@@ -144,6 +144,7 @@ bool NeedsQuotes(std::string_view text) {
 }
 
 std::string FloatText(double value, int bits) {
+  if (bits == 32) value = static_cast<float>(value);  // what is too large becomes infinite
   if (std::isnan(value)) return ".nan";
   if (std::isinf(value)) return value < 0 ? "-.inf" : ".inf";
   // Shortest digits in scientific form, "-1.25e+06", taken apart and laid out anew.
