@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import tarfile
@@ -26,6 +27,11 @@ GATEWAY = "10.80.0.1"
 PORT = 7777
 ABSTRACT = "pinion-isolation"
 PROCESSES, FILES, LOG_MEGABYTES = 300, 5000, 24
+# Nobody else's on this machine.
+SLEEP = f"sleep {10_000_000 + os.getpid()}"
+OTHER_SLEEP = f"sleep {20_000_000 + os.getpid()}"
+THIRD_SLEEP = f"sleep {30_000_000 + os.getpid()}"
+SLEEP_SEEN = SLEEP.replace(" ", "+")
 
 
 def outcomes(text):
@@ -122,8 +128,11 @@ class Isolation(unittest.TestCase):
     @classmethod
     def start_neighbour(cls):
         """Another team's build, in a way: it serves a port, holds a secret, and waits."""
-        cls.neighbour = cls.trigger(cls.task("sh", "-c", "echo neighbours > out/secret; httpd -p 7000; cat /etc/hosts; exec sleep 98765", outputs=["out"]))
-        (cls.neighbour_pid,) = world.wait_for("the neighbour sleeps", lambda: pids_with("sleep 98765"), 60)
+        cls.neighbour = cls.trigger(cls.task("sh", "-c", f"echo neighbours > out/secret; httpd -p 7000; cat /etc/hosts; exec {SLEEP}", outputs=["out"]))
+        # Containers outlive the server.
+        cls.addClassCleanup(lambda: world.wait_for("the neighbour is gone", lambda: not pids_with(SLEEP)))
+        cls.addClassCleanup(cls.fly, "abort-build", "-j", cls.neighbour, "-b", "1")
+        (cls.neighbour_pid,) = world.wait_for("the neighbour sleeps", lambda: pids_with(SLEEP), 60)
         (cls.neighbour_secret,) = (cls.folder / "state/worker/volumes/live").glob("*/volume/secret")
         inside = pathlib.Path(f"/proc/{cls.neighbour_pid}/root/etc/hosts").read_text()
         cls.neighbour_address = re.search(r"^(10\.\S+) ", inside, re.MULTILINE)[1]
@@ -134,7 +143,7 @@ class Isolation(unittest.TestCase):
         """All tries that need nothing around them, at once: in a task, in a privileged task, and on the host."""
         volume = cls.neighbour_secret
         cls.tries = [
-            "sees=sleep+98765", f"signals={cls.neighbour_pid}", f"opens-pid={cls.neighbour_pid}", f"traces={cls.neighbour_pid}",
+            f"sees={SLEEP_SEEN}", f"signals={cls.neighbour_pid}", f"opens-pid={cls.neighbour_pid}", f"traces={cls.neighbour_pid}",
             f"reads-memory={cls.neighbour_pid}", f"lists-descriptors={cls.neighbour_pid}", f"signals={cls.supervisor_pid}",
             f"traces={cls.supervisor_pid}", f"reads-memory={cls.supervisor_pid}", "traces=1", "reads-memory=1", "lists-descriptors=1", "traces-child",
             f"reads={cls.secret}", f"reads={volume}", f"reads=/proc/1/root{cls.secret}", f"reads={cls.folder}/state/pinion.sqlite",
@@ -171,7 +180,7 @@ class Isolation(unittest.TestCase):
 
     def test_other_processes_are_neither_seen_nor_signalled(self):
         pid = self.neighbour_pid
-        self.check_refused("sees=sleep+98765", control=self.host)
+        self.check_refused(f"sees={SLEEP_SEEN}", control=self.host)
         self.check_refused(f"signals={pid}", f"opens-pid={pid}", f"signals={self.supervisor_pid}", control=self.host, words="No such process")
 
     def test_other_processes_are_not_traced_nor_read(self):
@@ -190,16 +199,16 @@ class Isolation(unittest.TestCase):
         self.assertEqual(status_of(self.neighbour_pid, "Name"), "sleep")
         self.assertTrue(self.server.answers())
         # The control: within one container it reaches what runs there.
-        log = self.build(self.task("sh", "-c", "sleep 98764 & /hostile kills-all; echo unreachable"), status="failed")
+        log = self.build(self.task("sh", "-c", f"{THIRD_SLEEP} & /hostile kills-all; echo unreach''able"), status="failed")
         self.assertNotIn("unreachable", log)
-        self.assertEqual(pids_with("sleep 98764"), [])
+        self.assertEqual(pids_with(THIRD_SLEEP), [])
 
     # --- Files
 
     def test_files_of_the_host_and_of_other_volumes_are_out_of_reach(self):
         self.check_refused(f"reads={self.secret}", control=self.host)
         self.check_refused(f"reads={self.neighbour_secret}", control=self.host)
-        self.check_refused(f"reads=/proc/1/root{self.secret}", control=self.host, words="denied")
+        self.check_refused(f"reads=/proc/1/root{self.secret}", control=None, words="denied")
         self.check_refused(f"opens-by-handle={self.secret.stat().st_ino}", control=self.host, words="not permitted")
 
     def test_the_database_and_sockets_are_out_of_reach(self):
@@ -245,31 +254,29 @@ class Isolation(unittest.TestCase):
     # --- What crosses the border
 
     def test_setuid_files_are_nobodys_outside(self):
-        job = self.trigger(self.task("sh", "-c", "cp /hostile out/root; chmod 4755 out/root; stat -c %u%a out/root; exec sleep 98763", outputs=["out"]))
-        world.wait_for("the file is there", lambda: pids_with("sleep 98763"), 30)
-        (made,) = (self.folder / "state/worker/volumes/live").glob("*/volume/root")
+        job = self.trigger(self.task("sh", "-c", f"cp /hostile out/set-user-id; chmod 4755 out/set-user-id; exec {OTHER_SLEEP}", outputs=["out"]))
+        world.wait_for("the file is there", lambda: pids_with(OTHER_SLEEP), 30)
+        (made,) = (self.folder / "state/worker/volumes/live").glob("*/volume/set-user-id")
         self.assertEqual(made.stat().st_mode & 0o7777, 0o4755)
         control = self.folder / "setuid"
         shutil.copy(HOSTILE, control)
         control.chmod(0o4755)
-        nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-        self.assertIn("[user 0]", world.run(*nobody, control, "who").stdout)
+        # The shell between: setpriv itself would still pass any folder.
+        nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "sh", "-c", 'exec "$0" who']
+        self.assertIn("[user 0]", world.run(*nobody, control).stdout)
         control.unlink()
-        natural = made.parent.parent / "layer/upper/root"
+        natural = made.parent.parent / "layer/upper/set-user-id"
         self.assertTrue(natural.exists())
         for path in (made, natural):
-            try:
-                self.assertNotIn("[user 0]", world.run(*nobody, path, "who", check=False).stdout, path)
-            except PermissionError:
-                pass
+            self.assertNotIn("[user 0]", world.run(*nobody, path, check=False).stdout, path)
         self.fly("abort-build", "-j", job, "-b", "1")
 
     def test_symlinks_in_outputs_lead_nowhere_but_into_the_volume(self):
         links = f"ln -s {self.folder} out/up; ln -s {self.secret} out/file; ln -s ../../../../../../../../..{self.secret} out/far; ls -l out"
-        for path in ("out/up/host-secret", "out/file", "out/far"):
-            log = self.build(self.task("sh", "-ec", links, outputs=["out"]), {"load_var": "stolen", "file": path, "format": "raw", "reveal": True},
-                             self.task("echo", "got ((.:stolen))"), status="errored")
-            self.assertNotIn("the host's own", log)
+        loads = [{"try": {"load_var": f"stolen-{i}", "file": path, "format": "raw", "reveal": True}}
+                 for i, path in enumerate(("out/up/host-secret", "out/file", "out/far", "out/own"))]
+        log = self.build(self.task("sh", "-ec", f"{links}; echo own > out/within; ln -s within out/own", outputs=["out"]), *loads)
+        self.assertEqual(re.findall(r"var (\S+) fetched", log), ["stolen-3"], log)
         # The control: who follows them on the host gets there.
         control = self.folder / "links"
         control.mkdir()
@@ -302,7 +309,7 @@ class Isolation(unittest.TestCase):
             try:
                 urllib.request.urlopen(request, timeout=30).read()
             except urllib.error.HTTPError as error:
-                self.assertIn(error.code, (400, 500), error.read())
+                self.assertIn(b"entry '", error.read())  # refused by name
             self.assertEqual(self.secret.stat().st_nlink, 1, name)
             self.assertEqual(self.secret.read_text(), "the host's own")
             self.assertEqual([p for p in self.folder.glob("escaped-*")] + [p for p in self.folder.parent.glob("escaped-*")], [], name)
@@ -393,22 +400,24 @@ class Isolation(unittest.TestCase):
 
     def test_a_busy_neighbour_takes_no_more_than_its_share(self):
         # 16 processes that spin against one that works: the kernel shares between containers, not processes.
-        hog = self.trigger(self.task("/hostile", "spins=16:9000"))
-        world.wait_for("the hog spins", lambda: len(pids_with("/hostile spins=16:9000")) == 17, 30)
+        hog = self.trigger(self.task("/hostile", "spins=16:60000"))
+        world.wait_for("the hog spins", lambda: len(pids_with("/hostile spins 16:60000")) == 17, 30)
         self.trigger(self.task("/hostile", "works=60000"))
-        (worker,) = world.wait_for("the other works", lambda: pids_with("/hostile works=60000"), 30)
-        hogs = pids_with("/hostile spins=16:9000")
+        (worker,) = world.wait_for("the other works", lambda: pids_with("/hostile works 60000"), 30)
+        hogs = pids_with("/hostile spins 16:60000")
         share = self.share(worker, hogs, 2)
         self.assertGreater(share, 0.8)
         self.fly("abort-build", "-j", f"p{self.jobs}/job", "-b", "1")
         self.fly("abort-build", "-j", hog, "-b", "1")
         # The control: without containers the same 16 take nearly all.
-        hog = subprocess.Popen([HOSTILE, "spins=16:2500"], stdout=subprocess.DEVNULL)
+        hog = subprocess.Popen([HOSTILE, "spins=16:20000"], stdout=subprocess.DEVNULL)
         one = subprocess.Popen([HOSTILE, "works=60000"], stdout=subprocess.DEVNULL)
         try:
-            world.wait_for("they run", lambda: len(pids_with(f"{HOSTILE} spins=16:2500")) == 17)
-            self.assertLess(self.share(one.pid, pids_with(f"{HOSTILE} spins=16:2500"), 1), 0.6)
+            world.wait_for("they run", lambda: len(pids_with(f"{HOSTILE} spins 16:20000")) == 17)
+            self.assertLess(self.share(one.pid, pids_with(f"{HOSTILE} spins 16:20000"), 1), 0.6)
         finally:
+            for pid in pids_with(f"{HOSTILE} spins 16:20000"):
+                os.kill(pid, signal.SIGKILL)
             one.kill()
             one.wait()
             hog.wait()
