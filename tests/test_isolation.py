@@ -386,11 +386,14 @@ class Isolation(unittest.TestCase):
         stored = sum(f.stat().st_size for f in (self.folder / "state/logs").rglob("*") if f.is_file())
         self.assertLess(stored, 2 * LOG_MEGABYTES << 20)
         self.assertLess(self.rss() - before, 300 << 20)
-        url = f"{self.server.url}/api/v1/builds/{self.fly.builds(job)[0]['id']}/events"
-        events = world.run("bash", "-c", f"curl -sN -m 30 -H 'Authorization: Bearer {self.token()}' {url} | sed '/^event: end/q'").stdout
+        request = urllib.request.Request(f"{self.server.url}/api/v1/builds/{self.fly.builds(job)[0]['id']}/events",
+                                         headers={"Authorization": f"Bearer {self.token()}"})
+        with urllib.request.urlopen(request, timeout=30) as stream:
+            # The client is the one who closes.
+            events = "".join(iter(lambda: stream.readline().decode(), "event: end\n"))
         self.assertIn(f"the build has printed more than {LOG_MEGABYTES}M", events[-5000:])
         # Below the limit everything is there: the control.
-        self.assertGreater(len(self.build(self.task("/hostile", "prints=2"))), 2_000_000)
+        self.assertGreater(len(self.build(self.task("/hostile", "prints=1"))), 1_000_000)
 
     def token(self):
         return re.search(r"value: (\S+)", (self.fly.home / ".flyrc").read_text())[1]
@@ -406,7 +409,8 @@ class Isolation(unittest.TestCase):
         (worker,) = world.wait_for("the other works", lambda: pids_with("/hostile works 60000"), 30)
         hogs = pids_with("/hostile spins 16:60000")
         share = self.share(worker, hogs, 2)
-        self.assertGreater(share, 0.8)
+        # Two thirds where the kernel weighs a group's load CPU by CPU, all of it when it moves processes.
+        self.assertGreater(share, 0.6)
         self.fly("abort-build", "-j", f"p{self.jobs}/job", "-b", "1")
         self.fly("abort-build", "-j", hog, "-b", "1")
         # The control: without containers the same 16 take nearly all.
@@ -414,7 +418,7 @@ class Isolation(unittest.TestCase):
         one = subprocess.Popen([HOSTILE, "works=60000"], stdout=subprocess.DEVNULL)
         try:
             world.wait_for("they run", lambda: len(pids_with(f"{HOSTILE} spins 16:20000")) == 17)
-            self.assertLess(self.share(one.pid, pids_with(f"{HOSTILE} spins 16:20000"), 1), 0.6)
+            self.assertLess(self.share(one.pid, pids_with(f"{HOSTILE} spins 16:20000"), 1), 0.4)
         finally:
             for pid in pids_with(f"{HOSTILE} spins 16:20000"):
                 os.kill(pid, signal.SIGKILL)
