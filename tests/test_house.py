@@ -22,6 +22,11 @@ FACTS = pathlib.Path(os.environ.get("PINION_FACTS", ROOT.parent / "shared/facts/
 OWN_OPTIONS = {
     "state-dir": "upstream has no state but PostgreSQL's and the worker's",
     "database-url": "upstream knows PostgreSQL only",
+    "worker-container-processes": "upstream limits no processes",
+    "worker-container-disk": "upstream limits no disk space",
+    "worker-container-files": "upstream limits no files",
+    "worker-containers-memory": "upstream limits tasks only, not all of them together",
+    "max-build-log-size": "upstream stores any amount of output",
 }
 
 

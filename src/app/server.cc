@@ -47,6 +47,15 @@ std::string NodeName(const std::string& state_dir) {
   return made;
 }
 
+protocol::ContainerLimits DefaultTaskLimits(const ServerOptions& options) {
+  protocol::ContainerLimits limits;
+  if (options.default_task_cpu_limit > 0) limits.cpu = options.default_task_cpu_limit;
+  if (options.default_task_memory_limit.bytes > 0) {
+    limits.memory = options.default_task_memory_limit.bytes;
+  }
+  return limits;
+}
+
 /// Who may do what in the main team, as the options say.
 std::string MainTeamAuth(const ServerOptions& options) {
   JsonArray users;
@@ -168,20 +177,23 @@ Task<Result<void>> Server::Start() {
   p.id_tokens->SetIssuer(options_.external_url);
   p.var_sources = std::make_unique<secrets::VarSources>(*p.database, *p.id_tokens);
   p.sources = std::make_unique<engine::SourceFiller>(*p.var_sources);
-  const engine::EngineServices services{.executor = executor,
-                                        .database = *p.database,
-                                        .timers = *p.timers,
-                                        .logs = *p.logs,
-                                        .fleet = *p.fleet,
-                                        .log = log_,
-                                        .owner = {lease.node, lease.epoch},
-                                        .external_url = options_.external_url,
-                                        .image_metadata = p.image_metadata,
-                                        .base_types = p.base_types,
-                                        .gets = p.gets,
-                                        .checks = p.checks_in_flight,
-                                        .global_resources = options_.global_resources,
-                                        .var_sources = p.var_sources.get()};
+  const engine::EngineServices services{
+      .executor = executor,
+      .database = *p.database,
+      .timers = *p.timers,
+      .logs = *p.logs,
+      .fleet = *p.fleet,
+      .log = log_,
+      .owner = {lease.node, lease.epoch},
+      .external_url = options_.external_url,
+      .image_metadata = p.image_metadata,
+      .base_types = p.base_types,
+      .gets = p.gets,
+      .checks = p.checks_in_flight,
+      .global_resources = options_.global_resources,
+      .var_sources = p.var_sources.get(),
+      .build_log_bytes_max = static_cast<std::uint64_t>(options_.max_build_log_size.bytes),
+      .default_task_limits = DefaultTaskLimits(options_)};
   p.engine = std::make_unique<engine::Engine>(services, p.components->RunsOf("engine"));
   p.engine_control = std::make_unique<EngineControl>(*p.engine);
   p.check_runner = std::make_unique<engine::CheckRunner>(services, [&p] { p.collector->Notify(); });

@@ -62,6 +62,23 @@ void ServerOptions::Declare(Options& options) {
       "name server for containers; the host's if not given; repeatable", "IP");
   add("worker-containerd-allow-host-access", worker_allow_host_access,
       "let containers reach this host's own addresses");
+  add("worker-containerd-restricted-network", worker_restricted_networks,
+      "network that containers cannot reach; repeatable", "CIDR");
+  add("worker-container-processes", worker_container_processes,
+      "processes and threads that a container may have; 0: any number");
+  add("worker-container-disk", worker_container_disk,
+      "what a container may write to disk; half of the disk if not given");
+  add("worker-container-files", worker_container_files,
+      "files that a container may write to disk; half of the disk's if not given");
+  add("worker-containers-memory", worker_containers_memory,
+      "memory of all containers together; the machine's less a tenth if not given");
+
+  add("max-build-log-size", max_build_log_size,
+      "what a build may print, then its step errs; 0: any amount");
+  add("default-task-cpu-limit", default_task_cpu_limit,
+      "CPU shares of tasks that name none; 1024 are customary", "SHARES");
+  add("default-task-memory-limit", default_task_memory_limit,
+      "memory of tasks that name none; any amount if not given");
 }
 
 void ServerOptions::ResolveFolders() {

@@ -47,6 +47,15 @@ struct ServerOptions {
   std::string worker_network_pool;
   std::vector<std::string> worker_dns_servers;
   bool worker_allow_host_access = false;
+  std::vector<std::string> worker_restricted_networks;
+  int worker_container_processes = 4096;
+  ByteSize worker_container_disk;
+  int worker_container_files = 0;
+  ByteSize worker_containers_memory;
+
+  ByteSize max_build_log_size{4LL << 30};
+  int default_task_cpu_limit = 0;
+  ByteSize default_task_memory_limit;
 
   /// Adds every option to `options`; `this` must outlive its use.
   void Declare(Options& options);

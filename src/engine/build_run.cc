@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/encoding.h"
+#include "base/units.h"
 #include "protocol/events.h"
 #include "vars/variables.h"
 
@@ -40,6 +41,7 @@ BuildRun::BuildRun(EngineServices& services, store::BuildRow build,
                               {"job", build_.job_name}})),
       writer_(std::move(writer)),
       container_prefix_("b" + std::to_string(build_.id.value) + "-") {
+  printed_bytes_ = writer_->CoveredOutput();
   for (store::StepRow& step : concluded) {
     if (step.state == "started") continue;  // it is taken up by attaching to its container
     std::string id = step.plan_id;
@@ -51,6 +53,15 @@ void BuildRun::Release() {
   released_ = true;
   root_.Interrupt(Outcome::kAborted);
   hooks_.Interrupt(Outcome::kAborted);
+}
+
+void BuildRun::CountOutput(std::size_t bytes) {
+  printed_bytes_ += bytes;
+  const std::uint64_t most = services_.build_log_bytes_max;
+  if (most == 0 || printed_bytes_ <= most) return;
+  throw Failure(ErrorKind::kTooLarge,
+                "the build has printed more than " + BytesText({static_cast<std::int64_t>(most)}) +
+                    ": let it print less, or raise the server's --max-build-log-size");
 }
 
 void BuildRun::Emit(const protocol::Event& event) {

@@ -14,6 +14,7 @@
 #include "engine/single_flight.h"
 #include "events/log_store.h"
 #include "fleet/registry.h"
+#include "protocol/task_config.h"
 #include "store/builds.h"
 #include "store/database.h"
 
@@ -43,6 +44,10 @@ struct EngineServices {
   /// Resources of equal type and source share their versions and checks.
   bool global_resources = true;
   secrets::VarSources* var_sources = nullptr;  ///< null: no ((source:var)) is known
+  /// What the steps of one build may print; a step that goes past it errs. 0: any.
+  std::uint64_t build_log_bytes_max = 0;
+  /// Of tasks that say nothing else.
+  protocol::ContainerLimits default_task_limits;
 };
 
 /// The stages of a leaf step that are announced once each, in this order.
@@ -85,6 +90,8 @@ class BuildRun {
   void Errored(const std::string& plan_id, std::string_view message);
   /// A line of the engine's own in a step's log.
   void Say(const std::string& plan_id, std::string_view text);
+  /// Counts what a step has printed. Throws kTooLarge once the build has printed too much.
+  void CountOutput(std::size_t bytes);
   /// Where the time of a step goes: a debug line for each thing that is done.
   void Passed(std::string_view plan_id, std::string_view stage) const;
 
@@ -139,6 +146,7 @@ class BuildRun {
   Interruption root_;
   Interruption hooks_;
   bool released_ = false;
+  std::uint64_t printed_bytes_ = 0;  ///< former lives included
   std::string container_prefix_;
   ScopeId scope_;
   std::vector<std::string> containers_;

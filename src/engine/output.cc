@@ -106,6 +106,42 @@ void OutputLog::Append(std::size_t length) {
 
 namespace {
 
+// Between two times that the worker hears what it need not keep any more.
+constexpr std::uint64_t kSettleBytes = 8 << 20;
+
+/// Tells the worker what of a process's output is stored for good, so that it may free the disk
+/// space.
+class Settlement {
+ public:
+  Settlement(BuildRun& run, fleet::ProcessFollower& follower, TaskGroup& tasks)
+      : run_(run), follower_(follower), tasks_(tasks) {}
+  /// Everything before these offsets has been given to the log.
+  void Note(std::uint64_t stdout_end, std::uint64_t stderr_end) {
+    if (busy_ || stdout_end + stderr_end < settled_ + kSettleBytes) return;
+    settled_ = stdout_end + stderr_end;
+    busy_ = true;
+    if (!tasks_.Spawn(Settle(stdout_end, stderr_end))) busy_ = false;
+  }
+
+ private:
+  Task<void> Settle(std::uint64_t stdout_end, std::uint64_t stderr_end) {
+    try {
+      co_await run_.writer().Flush();
+      follower_.Acknowledge(stdout_end, stderr_end);
+    } catch (const Failure& failure) {
+      // The worker keeps it: the log tries again by itself.
+      run_.log().Debug("output is not on disk yet", {{"error", failure.error().message}});
+    }
+    busy_ = false;
+  }
+
+  BuildRun& run_;
+  fleet::ProcessFollower& follower_;
+  TaskGroup& tasks_;
+  std::uint64_t settled_ = 0;
+  bool busy_ = false;
+};
+
 /// Ends a container's process when its step is interrupted; the follower then sees its end.
 Task<void> StopProcess(BuildRun& run, fleet::WorkerClient& worker, std::string handle,
                        std::stop_token stop) {
@@ -135,6 +171,8 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
   // or by a release, or when even SIGKILL does not end the process.
   std::stop_source give_up;
   TaskGroup stopping(co_await boost::asio::this_coro::executor, run.log(), "stop container");
+  TaskGroup settling(co_await boost::asio::this_coro::executor, run.log(), "settle output");
+  Settlement settlement(run, *follower, settling);
   Timers::Handle last_resort;
   const std::function<void()> on_interrupt = [&] {
     if (run.released()) {
@@ -177,6 +215,15 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
         } else if (chunk.stream == 2) {
           err.Write(chunk.bytes);
         }
+        if (!keep || chunk.stream == 2) {
+          try {
+            run.CountOutput(chunk.bytes.size());
+          } catch (const Failure&) {
+            too_much = true;
+            throw;
+          }
+        }
+        settlement.Note(keep ? 0 : out.offset(), err.offset());
         co_await run.writer().Ready(give_up.get_token());
       }
     } catch (...) {
@@ -189,12 +236,13 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
   }
   stopping.RequestStop();
   co_await stopping.Join();
+  co_await settling.Join();
   // Nobody reads on, and what is left of it would print for ever.
   if (too_much && !run.released()) {
     try {
       co_await worker.StopContainer(handle, true, {});
     } catch (const Failure& error) {
-      run.log().Warn("a script that prints too much was not stopped",
+      run.log().Warn("what prints too much was not stopped",
                      {{"handle", handle}, {"error", error.error().message}});
     }
   }

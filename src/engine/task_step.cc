@@ -150,6 +150,14 @@ Task<void> SetCommand(LeafContext context, const Container& container,
   config.run.args = std::move(command);
 }
 
+/// What the task itself leaves open is the server's default.
+protocol::ContainerLimits WithDefaults(protocol::ContainerLimits limits,
+                                       const protocol::ContainerLimits& defaults) {
+  if (!limits.cpu) limits.cpu = defaults.cpu;
+  if (!limits.memory) limits.memory = defaults.memory;
+  return limits;
+}
+
 /// The config without secrets, for the log.
 protocol::TaskConfig ToShow(LeafContext context, const protocol::TaskConfig& config) {
   const std::vector<std::string> secrets = SecretTexts(context.run, context.scope);
@@ -172,17 +180,19 @@ Task<Conclusion> RunTask(LeafContext context) {
   run.EmitOnce(id, Stage::kInitialized,
                protocol::InitializeTaskEvent(origin, run.now(), ToShow(context, config)));
 
-  ContainerRequest request{.plan_id = id,
-                           .step_name = plan.name,
-                           .type = "task",
-                           .attempts = context.plan.attempts,
-                           .privileged = plan.privileged,
-                           .platform = config.platform,
-                           .tags = plan.tags,
-                           .dir = WorkingDirectory(plan.name),
-                           .user = config.run.user,
-                           .hermetic = plan.hermetic,
-                           .limits = config.container_limits};
+  ContainerRequest request{
+      .plan_id = id,
+      .step_name = plan.name,
+      .type = "task",
+      .attempts = context.plan.attempts,
+      .privileged = plan.privileged,
+      .platform = config.platform,
+      .tags = plan.tags,
+      .dir = WorkingDirectory(plan.name),
+      .user = config.run.user,
+      .hermetic = plan.hermetic,
+      .limits = WithDefaults(config.container_limits.value_or(protocol::ContainerLimits()),
+                             run.services().default_task_limits)};
   if (!run.services().external_url.empty()) {
     request.env.push_back("ATC_EXTERNAL_URL=" + run.services().external_url);
   }

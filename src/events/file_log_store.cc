@@ -37,6 +37,7 @@ class FileLogWriter final : public BuildLogWriter {
   std::uint64_t Covered(const std::string& plan_id, int attempt, int stream) const override {
     return log_->Covered(CoverageKey(plan_id, attempt, stream));
   }
+  std::uint64_t CoveredOutput() const override { return log_->CoveredOutput(); }
   Task<void> Ready(std::stop_token stop) override { return log_->WaitForRoom(std::move(stop)); }
   Task<void> Flush() override { return log_->Flush(); }
   Task<void> Finish() override { return log_->Finish(); }

@@ -47,6 +47,8 @@ class BuildLogWriter {
   }
   /// Up to where that stream is covered by events that were appended or recovered.
   virtual std::uint64_t Covered(const std::string& plan_id, int attempt, int stream) const = 0;
+  /// Bytes of all output (streams 1 and up) that are covered so far.
+  virtual std::uint64_t CoveredOutput() const { return 0; }
   /// Returns when there is room to append more: producers of output call it between chunks.
   virtual Task<void> Ready(std::stop_token stop) = 0;
   /// Returns when everything appended so far survives a crash of this process and of the machine.

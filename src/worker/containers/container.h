@@ -69,6 +69,9 @@ class Container : public std::enable_shared_from_this<Container> {
   Task<void> Stop(bool kill, std::stop_token stop);
   /// Sends TERM, or KILL, to one process.
   Task<void> Signal(std::shared_ptr<ContainerProcess> process, bool kill, std::stop_token stop);
+  /// Kills everything; whoever waits for a process gets these words (at most 487 bytes of them).
+  /// The container stays, and starts again for its next process.
+  Task<void> End(std::string why, std::stop_token stop);
   /// Kills everything and removes every trace. Safe to call again after a failure.
   Task<void> Destroy();
 

@@ -80,6 +80,7 @@ Task<void> Container::Start() {
                                .cgroup = services_.launcher.CgroupOf(handle()),
                                .network_namespace = path_of(slot.network),
                                .user_namespace = path_of(slot.user),
+                               .processes_max = services_.options.processes_max,
                                .compiled_seccomp = services_.launcher.compiled_seccomp()});
         if (!bundle) return std::unexpected(std::move(bundle).error());
         written = linux::ReplaceFile(folder_.run_path() / "config.json", ToText(*bundle));
@@ -288,6 +289,15 @@ Task<void> Container::Signal(std::shared_ptr<ContainerProcess> process, bool kil
                              std::stop_token stop) {
   if (process->end) co_return;
   co_await Tell(kPinionSignal, process->number, kill ? SIGKILL : SIGTERM, 0, std::move(stop));
+}
+
+Task<void> Container::End(std::string why, std::stop_token stop) {
+  const std::shared_ptr<SupervisorLink> link = link_;
+  if (!link) co_return;
+  PinionMessage message{};
+  message.kind = kPinionKill;
+  why.copy(message.text, kPinionTextBytes - 1);
+  co_await link->Send(message, std::move(stop));
 }
 
 Task<void> Container::Destroy() {

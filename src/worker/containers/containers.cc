@@ -133,6 +133,14 @@ std::vector<std::string> Containers::List(
   return handles;
 }
 
+std::vector<std::shared_ptr<Container>> Containers::Running() const {
+  std::vector<std::shared_ptr<Container>> running;
+  for (const auto& [handle, container] : containers_) {
+    if (container->status() == Container::Status::kRunning) running.push_back(container);
+  }
+  return running;
+}
+
 Task<void> Containers::DestroyAndReport(std::shared_ptr<Container> container,
                                         std::shared_ptr<Event> done,
                                         std::shared_ptr<std::string> error) {

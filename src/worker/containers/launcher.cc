@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "linux/files.h"
 #include "linux/process.h"
+#include "worker/containers/limits.h"
 #include "worker/containers/seccomp.h"
 #include "worker/containers/supervisor_link.h"
 #include "worker/containers/supervisor_program.h"
@@ -147,6 +148,12 @@ Result<void> Launcher::Prepare() {
     if (auto made = MakePassableFolder(folder); !made) return made;
   }
   if (auto passable = CheckPassable(options_.work_dir); !passable) return passable;
+
+  const std::int64_t memory = options_.memory_max > 0 ? options_.memory_max : MemoryForContainers();
+  if (auto limited = LimitMemoryOfAll(cgroups_, cgroup_parent_, memory); !limited) {
+    // Asked for, it must hold; by itself it is a precaution that some machines do not allow.
+    if (options_.memory_max > 0) return limited;
+  }
 
   tracking_files_.clear();
   for (const fs::path& root : cgroups_.tracking()) {

@@ -27,7 +27,8 @@ enum PinionKind {
   kPinionGiveInput,  /* asks for a descriptor to write input to; answered by kPinionInput */
   kPinionDelivered,  /* a, b: bytes of stdout and stderr that have reached their reader */
   kPinionForget,     /* the ended process's folder is going away */
-  kPinionKill,       /* ends the container: everything in it dies, then the supervisor */
+  kPinionKill,       /* ends the container: everything in it dies, then the supervisor; text: why,
+                        for those who wait for its processes */
 
   /* supervisor -> worker */
   kPinionReady = 32, /* the container runs; a: its init's pid */

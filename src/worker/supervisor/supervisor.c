@@ -40,6 +40,7 @@ static struct {
   bool ready; /* init has said hello */
   bool told_ready;
   bool killing;
+  char kill_text[kPinionTextBytes]; /* why, if its killer said so */
   bool init_silent; /* its connection has ended, its death is near */
   bool send_blocked;
   char end_text[kPinionTextBytes]; /* why the container is no more; ends the loop */
@@ -226,6 +227,8 @@ static void HandleWorker(void) {
       ForgetProcess(message.process);
       break;
     case kPinionKill:
+      message.text[kPinionTextBytes - 1] = 0;
+      if (!self.killing) memcpy(self.kill_text, message.text, sizeof self.kill_text);
       KillContainer();
       break;
   }
@@ -299,9 +302,10 @@ static void End(uint32_t kind, const char* text) {
 }
 
 static void InitEnded(int status) {
-  char text[128];
+  char text[kPinionTextBytes];
   if (self.killing) {
-    snprintf(text, sizeof text, "the container was destroyed");
+    snprintf(text, sizeof text, "%s",
+             self.kill_text[0] ? self.kill_text : "the container was destroyed");
   } else if (WIFSIGNALED(status)) {
     snprintf(text, sizeof text, "the container's init was killed by signal %d%s", WTERMSIG(status),
              WTERMSIG(status) == SIGKILL ? ", perhaps for lack of memory" : "");

@@ -120,6 +120,9 @@ class VolumeStore {
   Task<void> Close();
   /// Returns when nothing waits to be removed. For tests and accounting.
   Task<void> WaitForRemovals();
+  /// Where the files lie that were written through a volume mounted at this path; the path itself
+  /// if it is no volume's. Blocks.
+  static std::filesystem::path OwnFiles(const std::filesystem::path& mounted);
   /// Unmounts everything below the folder; blocks. For taking a worker off a machine, and for
   /// tests.
   static void UnmountAll(const std::filesystem::path& folder);
