@@ -14,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests"))
@@ -23,13 +24,13 @@ TASKS = 50
 SLEEPERS = 100
 SLEEP_SECONDS = 10
 RESOURCES = 2000
-LAYER_MEGABYTES = (30, 15, 10, 5)  # compressed, about
+LAYER_MEGABYTES = (70, 40, 20, 15)  # unpacked; some 60 compressed
 
 
 @contextlib.contextmanager
 def running_server(tools, build, folder, name, options, accounts=None):
-    own = folder / name
-    own.mkdir(mode=0o711)
+    own = pathlib.Path(tempfile.mkdtemp(prefix=name + "-", dir=folder))
+    own.chmod(0o711)
     server = tools.Server(build / "pinion", own, options.log_level)
     if accounts:
         accounts.enter()
@@ -125,8 +126,7 @@ def measure_checks(tools, build, folder, floor, options):
             client.do("PUT", f"/api/v1/teams/main/pipelines/checks-{number}/jobs/job/pause")
             client.do("PUT", f"/api/v1/teams/main/pipelines/checks-{number}/unpause")
         client.connection.close()
-        state = next((folder / "checks" / "state").glob("*.db"), None) or next((folder / "checks" / "state").glob("*.sqlite*"))
-        database = sqlite3.connect(f"file:{state}?mode=ro", uri=True)
+        database = sqlite3.connect(f"file:{server.folder / 'state/pinion.sqlite'}?mode=ro", uri=True)
         ended = {}
         late = []
 

@@ -37,8 +37,9 @@ def tar(*entries):
                 info.type = tarfile.DIRTYPE
                 archive.addfile(info)
             else:
-                info.size = len(content)
-                archive.addfile(info, io.BytesIO(content.encode()))
+                data = content if isinstance(content, bytes) else content.encode()
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
     return out.getvalue()
 
 
@@ -202,8 +203,7 @@ class CuttingProxy:
     """Passes requests on to a registry; breaks off each blob at so many random bytes, and counts what it sent of it."""
 
     def __init__(self, registry, cuts, seed=1):
-        self.sent = {}
-        self.cuts = {}
+        self.sent, self.cuts, self.starts = {}, {}, {}
         proxy = self
         chooser = random.Random(seed)
         lock = threading.Lock()
@@ -216,8 +216,11 @@ class CuttingProxy:
 
             def do_GET(self):
                 connection = http.client.HTTPConnection(registry)
-                headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-                connection.request(self.command, self.path, headers=headers)
+                connection.putrequest(self.command, self.path, skip_accept_encoding=True)
+                for name, value in self.headers.items():
+                    if name.lower() not in ("host", "connection"):
+                        connection.putheader(name, value)
+                connection.endheaders()
                 answer = connection.getresponse()
                 self.send_response(answer.status)
                 for name, value in answer.getheaders():
@@ -227,10 +230,12 @@ class CuttingProxy:
                 if self.command == "HEAD":
                     return connection.close()
                 size = int(answer.headers.get("Content-Length", 0))
-                at = size_of_start(answer.headers.get("Content-Range"))
+                at = start_of(answer.headers.get("Content-Range"))
                 blob = self.path.rsplit("/", 1)[1] if "/blobs/" in self.path else None
                 end = at + size
                 with lock:
+                    if blob:
+                        proxy.starts.setdefault(blob, []).append(at)
                     if blob and blob not in proxy.cuts:
                         proxy.cuts[blob] = sorted(chooser.randrange(1, max(2, size)) for _ in range(cuts))
                     cut = next((cut for cut in proxy.cuts.get(blob, []) if cut > at), None)
@@ -260,5 +265,5 @@ class CuttingProxy:
         self.server.server_close()
 
 
-def size_of_start(content_range):
+def start_of(content_range):
     return int(content_range.split()[1].split("-")[0]) if content_range else 0
