@@ -1,8 +1,5 @@
 #include "worker/containers/containers.h"
 
-#include <linux/magic.h>
-#include <sys/vfs.h>
-
 #include <csignal>
 #include <thread>
 
@@ -124,35 +121,6 @@ TEST_F(ContainersTest, AContainerWhoseFolderIsGoneEndsByItself) {
     std::this_thread::yield();
   }
   EXPECT_FALSE(std::filesystem::exists(run_folder));
-}
-
-TEST_F(ContainersTest, NothingIsLeftOfADestroyedContainer) {
-  namespace fs = std::filesystem;
-  auto container = Create(Spec("destroyed"));
-  Wait(Run(*container, Shell("true")));
-  const fs::path run_dir =
-      worker_->containers().launcher().RunFolder("destroyed").parent_path().parent_path();
-  const std::string cgroup = worker_->containers().launcher().CgroupOf("destroyed");
-  const linux::CgroupLayout& cgroups = worker_->containers().launcher().cgroups();
-  EXPECT_TRUE(fs::exists(run_dir / "runtime/destroyed"));
-  EXPECT_FALSE(cgroups.Processes(cgroup).empty());
-  loop().RunUntilDone(worker_->containers().Destroy("destroyed", {}));
-  EXPECT_FALSE(fs::exists(run_dir / "runtime/destroyed"));
-  EXPECT_FALSE(fs::exists(run_dir / "containers/destroyed"));
-  for (const fs::path& root : cgroups.hierarchies())
-    EXPECT_FALSE(fs::exists(root / cgroup)) << root;
-}
-
-TEST_F(ContainersTest, TheRunFolderIsInMemoryAndGoesWithTheWorker) {
-  Create(Spec("any"));
-  const auto run_dir =
-      worker_->containers().launcher().RunFolder("any").parent_path().parent_path();
-  struct statfs status{};
-  ASSERT_EQ(::statfs(run_dir.c_str(), &status), 0);
-  EXPECT_EQ(status.f_type, TMPFS_MAGIC);
-  worker_->DestroyAll();
-  worker_.reset();
-  EXPECT_FALSE(std::filesystem::exists(run_dir));
 }
 
 TEST_F(ContainersTest, StopSendsTermAndThenKills) {
