@@ -137,7 +137,9 @@ std::vector<store::VolumeRow> PlanVolumes(BuildRun& run, const ContainerRequest&
       add(HandleOf(container, "cache", i), request.caches[i].path);
     }
   }
-  if (!request.dir.empty() && !IsMounted(request, request.dir)) {
+  // What a check leaves in its working folder is of no use to anybody.
+  const bool keeps_dir = request.type != "check";
+  if (keeps_dir && !request.dir.empty() && !IsMounted(request, request.dir)) {
     add(HandleOf(container, "work", 0), request.dir);
   }
   return rows;

@@ -391,7 +391,27 @@ static void StartContainer(void) {
   if (self.runtime_pid < 0) End(kPinionUnstarted, "the supervisor could not fork");
 }
 
+static bool IsOrphan(void);
+
+/* Nothing of the container lives: its runtime need not be started again, in a mount namespace of its
+ * own, only to take away its two files. The cgroups go with the container's folder. */
+static bool RemoveRuntimeState(void) {
+  char path[4096];
+  if (snprintf(path, sizeof path, "%s/%s", self.runtime_root, self.id) >= (int)sizeof path) return false;
+  DIR* folder = opendir(path);
+  if (!folder) return errno == ENOENT;
+  bool removed = true;
+  for (struct dirent* entry; (entry = readdir(folder));) {
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    if (unlinkat(dirfd(folder), entry->d_name, 0) != 0) removed = false;
+  }
+  closedir(folder);
+  return removed && rmdir(path) == 0;
+}
+
 static void DeleteContainer(void) {
+  const bool ended = self.end_kind == kPinionEnded && self.runtime_pid == 0;
+  if (ended && !IsOrphan() && RemoveRuntimeState()) return;
   char* arguments[] = {(char*)self.runtime, "--root", (char*)self.runtime_root,
                        "delete",            "--force", self.id, NULL};
   const pid_t pid = StartRuntime(arguments, -1);
