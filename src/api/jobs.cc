@@ -3,6 +3,7 @@
 #include "api/paging.h"
 #include "api/present/convert.h"
 #include "api/present/job.h"
+#include "api/session.h"
 #include "store/builds_view.h"
 #include "store/database.h"
 #include "store/jobs_view.h"
@@ -35,6 +36,8 @@ present::JobHead ToJobHead(const store::JobView& job) {
           .groups = job.groups};
 }
 
+}  // namespace
+
 present::JobSummary ToJobSummary(const store::JobView& job) {
   present::JobSummary summary{ToJobHead(job)};
   summary.finished_build = ToSummary(job, job.finished_build);
@@ -47,6 +50,8 @@ present::JobSummary ToJobSummary(const store::JobView& job) {
     summary.outputs.push_back({output.name, output.resource});
   return summary;
 }
+
+namespace {
 
 /// A job with its two builds in full.
 struct JobDetail {
@@ -86,11 +91,9 @@ bool Flag(const store::JobRow& job, std::string_view name) {
 }  // namespace
 
 Task<Answer> ListAllJobs(Call& call) {
-  auto work = [visible = call.Visible()](store::Transaction& t) {
-    return store::ViewAllJobs(t, visible);
-  };
-  const auto jobs = co_await call.database().Read(store::Pool::kApi, work);
-  co_return JsonAnswer(200, present::ArrayOf(jobs, ToJobSummary));
+  std::shared_ptr<const ListText> list = co_await call.session.job_list().Read(call.Visible());
+  co_await AnswerList(call, std::move(list));
+  co_return std::nullopt;
 }
 
 Task<Answer> ListJobs(Call& call) {

@@ -5,6 +5,7 @@
 #include <boost/json/basic_parser_impl.hpp>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 
 namespace pinion {
 namespace {
@@ -319,6 +320,22 @@ Result<Json> ParseJson(std::string_view text, JsonLimits limits) {
 
 namespace {
 
+/// How many bytes from the start are plain for certain, sixteen at a time.
+std::size_t PlainRun(std::string_view text) {
+  using Bytes = signed char __attribute__((vector_size(16)));
+  std::size_t length = 0;
+  while (text.size() - length >= sizeof(Bytes)) {
+    Bytes bytes;
+    std::memcpy(&bytes, text.data() + length, sizeof bytes);
+    // Bytes from 0x80 on are negative.
+    const auto special = (bytes < 0x20) | (bytes == '"') | (bytes == '\\') | (bytes == '<') |
+                         (bytes == '>') | (bytes == '&');
+    if (__builtin_reduce_or(special) != 0) break;
+    length += sizeof(Bytes);
+  }
+  return length;
+}
+
 bool IsPlain(unsigned char c) {
   return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
 }
@@ -332,7 +349,7 @@ void AppendQuoted(std::string& out, std::string_view text) {
     const auto c = static_cast<unsigned char>(text.front());
     if (IsPlain(c)) {
       // Most of any text: copied a run at a time.
-      std::size_t length = 1;
+      std::size_t length = std::max<std::size_t>(1, PlainRun(text));
       while (length < text.size() && IsPlain(static_cast<unsigned char>(text[length])))
         ++length;
       out += text.substr(0, length);

@@ -72,36 +72,51 @@ OutputLog::OutputLog(BuildRun& run, const Scope& scope, std::string plan_id, int
       offset_(run.writer().Covered(plan_id_, 1, stream)) {}
 
 void OutputLog::Write(std::string_view bytes) {
+  // Whole lines go on without a copy when nothing waits for its end.
+  if (pending_.empty()) {
+    const std::size_t line_end = bytes.find_last_of("\r\n");
+    if (line_end != std::string_view::npos) {
+      Append(bytes.substr(0, line_end + 1));
+      bytes.remove_prefix(line_end + 1);
+    }
+  }
   pending_ += bytes;
   const std::size_t line_end = pending_.find_last_of("\r\n");
   if (line_end != std::string::npos) {
-    Append(line_end + 1);
+    AppendPending(line_end + 1);
   } else if (pending_.size() > kPendingBytesMax) {
-    Append(WholeSequences(pending_));
+    AppendPending(WholeSequences(pending_));
   }
   if (pending_.empty()) {
     timer_.Cancel();
   } else {
-    timer_ = run_.timers().After(kPartialLineDelay, [this] { Append(WholeSequences(pending_)); });
+    timer_ =
+        run_.timers().After(kPartialLineDelay, [this] { AppendPending(WholeSequences(pending_)); });
   }
 }
 
 void OutputLog::Flush() {
   timer_.Cancel();
-  Append(pending_.size());
+  AppendPending(pending_.size());
 }
 
-void OutputLog::Append(std::size_t length) {
-  if (length == 0 || run_.released()) return;
-  const std::string_view text = std::string_view(pending_).substr(0, length);
-  offset_ += length;
+void OutputLog::AppendPending(std::size_t length) {
+  if (run_.released()) return;
+  Append(std::string_view(pending_).substr(0, length));
+  pending_.erase(0, length);
+}
+
+void OutputLog::Append(std::string_view text) {
+  if (text.empty() || run_.released()) return;
+  offset_ += text.size();
   const std::vector<std::string> secrets = SecretTexts(run_, scope_);
   const protocol::Origin origin{.id = plan_id_, .source = stream_ == 1 ? "stdout" : "stderr"};
   const events::Coverage coverage{.plan_id = plan_id_, .stream = stream_, .end = offset_};
-  run_.writer().Append(
-      protocol::LogEvent(origin, run_.now(), secrets.empty() ? text : Redact(text, secrets)),
-      coverage);
-  pending_.erase(0, length);
+  if (secrets.empty()) {
+    run_.writer().AppendLog(origin, run_.now(), text, coverage);
+  } else {
+    run_.writer().AppendLog(origin, run_.now(), Redact(text, secrets), coverage);
+  }
 }
 
 namespace {

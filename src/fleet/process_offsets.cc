@@ -12,6 +12,7 @@ using protocol::garden::kLogFrameHeaderBytes;
 using protocol::garden::LogFrameSource;
 
 constexpr std::size_t kFrameBytesMax = 16 << 20;
+constexpr std::size_t kReadBytes = 256 << 10;
 constexpr std::uint64_t kAcknowledgeBytes = 1 << 20;
 
 template <class T>
@@ -131,8 +132,9 @@ Task<bool> OffsetFollower::Fill(std::size_t bytes, std::stop_token stop) {
       buffer_start_ = 0;
     }
     const std::size_t size = buffer_.size();
-    const std::size_t wanted = std::max<std::size_t>(64 << 10, bytes - size);
-    buffer_.resize(size + wanted);
+    const std::size_t wanted = std::max<std::size_t>(kReadBytes, bytes - size);
+    // What is read overwrites it: nothing is filled with zeros.
+    buffer_.resize_and_overwrite(size + wanted, [](char*, std::size_t room) { return room; });
     std::size_t count = 0;
     try {
       count = co_await body_->Read({buffer_.data() + size, wanted}, stop);

@@ -28,14 +28,12 @@ void AppendBigEndian(std::string& out, std::uint64_t value, int bytes) {
   }
 }
 
-std::string Frame(LogFrameSource source, std::int64_t offset, std::string_view bytes) {
-  std::string frame;
-  frame.reserve(protocol::garden::kLogFrameHeaderBytes + bytes.size());
-  frame.push_back(static_cast<char>(source));
-  AppendBigEndian(frame, static_cast<std::uint64_t>(offset), 8);
-  AppendBigEndian(frame, bytes.size(), 4);
-  frame.append(bytes);
-  return frame;
+std::string FrameHead(LogFrameSource source, std::int64_t offset, std::size_t bytes) {
+  std::string head;
+  head.push_back(static_cast<char>(source));
+  AppendBigEndian(head, static_cast<std::uint64_t>(offset), 8);
+  AppendBigEndian(head, bytes, 4);
+  return head;
 }
 
 ProcessPayload EndPayload(const ContainerProcess& process) {
@@ -248,7 +246,10 @@ Task<void> GardenServer::Log(Exchange& exchange, PathParams params) {
   while (auto chunk = co_await cursor.Next(exchange.stop())) {
     const auto source =
         chunk->stream == OutputStream::kStdout ? LogFrameSource::kStdout : LogFrameSource::kStderr;
-    co_await body->Write(Frame(source, chunk->offset, chunk->bytes), exchange.stop());
+    // Two writes are cheaper than a copy.
+    const std::string head = FrameHead(source, chunk->offset, chunk->bytes.size());
+    co_await body->Write(head, exchange.stop());
+    co_await body->Write(chunk->bytes, exchange.stop());
   }
   JsonObject end;
   if (process->end->error.empty()) {
@@ -256,7 +257,9 @@ Task<void> GardenServer::Log(Exchange& exchange, PathParams params) {
   } else {
     end.Set("error", process->end->error);
   }
-  co_await body->Write(Frame(LogFrameSource::kExit, 0, ToText(end)), exchange.stop());
+  const std::string text = ToText(end);
+  const std::string frame = FrameHead(LogFrameSource::kExit, 0, text.size()) + text;
+  co_await body->Write(frame, exchange.stop());
   co_await body->Finish(exchange.stop());
 }
 

@@ -9,7 +9,7 @@
 
 #include "supervisor.h"
 
-enum { kReadBytes = 64 << 10, kDrainBytesMax = 2 << 20 };
+enum { kReadBytes = 256 << 10, kPipeBytes = 256 << 10, kDrainBytesMax = 2 << 20 };
 
 static const char* const kLogNames[kStreams] = {"stdout", "stderr"};
 
@@ -62,6 +62,9 @@ struct Process* OpenProcess(uint32_t number, bool terminal, uid_t uid, gid_t gid
     fcntl(process->input, F_SETFL, O_NONBLOCK);
     fcntl(process->output[0], F_SETFL, O_NONBLOCK);
     fcntl(process->output[1], F_SETFL, O_NONBLOCK);
+    /* What prints a lot is not held up by each turn here. Refused it may be: then it is slower. */
+    fcntl(process->output[0], F_SETPIPE_SZ, kPipeBytes);
+    fcntl(process->output[1], F_SETPIPE_SZ, kPipeBytes);
     child_streams[0] = ends[0][0];
     child_streams[1] = ends[1][1];
     child_streams[2] = ends[2][1];
