@@ -72,6 +72,9 @@ class Server(world.Server):
         self.watched = Log(folder / f"{name}.log")
         self.token = None
         self.environment = None
+        # Containers' folders in memory; other servers of this machine have theirs beside it.
+        work = str((self.state / "worker").resolve())
+        self.containers = pathlib.Path("/run/pinion") / hashlib.sha256(work.encode()).hexdigest()[:8] / "containers"
 
     def spawn(self):
         self.begun = self.watched.end()
