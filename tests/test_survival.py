@@ -173,6 +173,21 @@ class KilledServer(Case):
             self.assertEqual(len(set(seen)), 4, f"{kind} once for each task")
 
 
+class LongOutput(Case):
+    def test_what_the_log_has_for_good_takes_no_disk_twice(self):
+        self.server.set_pipeline("long", storm.pipeline(job=[storm.task("print", "yes 0123456789012345678901234567890 | head -c 60000000; sleep 1000")]))
+        build = self.server.trigger("job", "long")["id"]
+
+        def log():
+            found = [path.stat() for path in self.server.state.glob(f"worker/containers/b{build}-*/processes/*/stdout")]
+            return next((status for status in found if status.st_size == 60000000), None)
+
+        world.wait_for("all is printed", log, 60)
+        world.wait_for("most of it is freed", lambda: log().st_blocks * 512 < 40000000, 10)
+        self.server.ask("PUT", f"/api/v1/builds/{build}/abort")
+        self.assertEqual(self.server.wait_for_end(build)["status"], "aborted")
+
+
 class KilledSupervisor(Case):
     def supervisors(self, word):
         """(supervisor, container's handle) of running containers whose handle has that in it."""

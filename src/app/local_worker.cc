@@ -74,8 +74,8 @@ Task<Result<void>> LocalWorker::Start() {
   if (!options_.worker_runtime.empty()) containers.runtime = options_.worker_runtime;
   parts.containers = std::make_unique<worker::Containers>(executor_, timers_, log_, parts.pool,
                                                           *parts.network, std::move(containers));
-  if (auto started = co_await parts.containers->Start(); !started) co_return started;
   if (auto started = co_await parts.network->Start(); !started) co_return started;
+  if (auto started = co_await parts.containers->Start(); !started) co_return started;
 
   parts.garden =
       std::make_unique<worker::GardenServer>(*parts.containers, parts.pool, timers_, log_);

@@ -114,6 +114,42 @@ Task<void> StopProcess(BuildRun& run, fleet::WorkerClient& worker, std::string h
   co_await worker.StopContainer(handle, true, stop);
 }
 
+/// Lets the worker free the disk space of output that the log has for good, some megabytes at a
+/// time and beside the following. Its references outlive Join().
+class Acknowledging {
+ public:
+  Acknowledging(BuildRun& run, fleet::ProcessFollower& follower, Executor executor)
+      : run_(run), follower_(follower), tasks_(std::move(executor), run.log(), "acknowledge") {}
+
+  /// So far the log covers the streams, as appended.
+  void Appended(std::uint64_t stdout_end, std::uint64_t stderr_end) {
+    const std::uint64_t total = stdout_end + stderr_end;
+    if (busy_ || total < begun_ + kAcknowledgedBytes) return;
+    begun_ = total;
+    busy_ = tasks_.Spawn(FlushAndTell(stdout_end, stderr_end));
+  }
+  Task<void> Join() { return tasks_.Join(); }
+
+ private:
+  static constexpr std::uint64_t kAcknowledgedBytes = 16 << 20;
+
+  Task<void> FlushAndTell(std::uint64_t stdout_end, std::uint64_t stderr_end) {
+    try {
+      co_await run_.writer().Flush();
+      follower_.Acknowledge(stdout_end, stderr_end);
+    } catch (const Failure& failure) {
+      run_.log().Debug("output is kept", {{"error", failure.error().message}});
+    }
+    busy_ = false;
+  }
+
+  BuildRun& run_;
+  fleet::ProcessFollower& follower_;
+  std::uint64_t begun_ = 0;
+  bool busy_ = false;
+  TaskGroup tasks_;
+};
+
 }  // namespace
 
 Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerClient& worker,
@@ -145,6 +181,7 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
     last_resort =
         run.timers().After(kStopGrace + kKillGrace, [&give_up] { give_up.request_stop(); });
   };
+  Acknowledging acknowledging(run, *follower, co_await boost::asio::this_coro::executor);
   ProcessEnd end;
   bool seen = false;
   std::exception_ptr failure;
@@ -177,12 +214,15 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
         } else if (chunk.stream == 2) {
           err.Write(chunk.bytes);
         }
+        // Kept output is asked for from its start again after a crash.
+        acknowledging.Appended(keep ? 0 : out.offset(), err.offset());
         co_await run.writer().Ready(give_up.get_token());
       }
     } catch (...) {
       failure = std::current_exception();
     }
   }
+  co_await acknowledging.Join();
   if (!run.released()) {
     out.Flush();
     err.Flush();

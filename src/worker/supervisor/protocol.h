@@ -19,7 +19,7 @@ struct PinionMessage {
 enum PinionInputKind {
   kPinionPipedInput = 0,  /* the worker writes it, see kPinionGiveInput */
   kPinionTerminal = 1,    /* a terminal of its own */
-  kPinionStoredInput = 2, /* all of it is in the file input-NUMBER, which is removed once it is open */
+  kPinionStoredInput = 2, /* all is in the file input-NUMBER, which is removed once it is open */
 };
 
 /* The process number that means all of them. */
@@ -28,7 +28,7 @@ enum PinionInputKind {
 enum PinionKind {
   /* worker -> supervisor */
   kPinionAdopt = 16, /* first of all; text: the container's handle; with its folder's lock */
-  kPinionRun = 1,    /* a: where its input comes from; b: host's uid << 32 | gid; folder and spec exist */
+  kPinionRun = 1,    /* a: a PinionInputKind; b: host's uid << 32 | gid; folder and spec exist */
   kPinionSignal,     /* a: signal number */
   kPinionCloseInput, /* no more input for the process */
   kPinionGiveInput,  /* asks for a descriptor to write input to; answered by kPinionInput */
