@@ -29,6 +29,9 @@ Result<linux::UniqueFd> ConnectToNewborn(const std::filesystem::path& run_folder
 // --------------------------------------------------------------------------------------------
 
 Task<void> Container::EnsureRunning(std::stop_token stop) {
+  // Its supervisor was killed, and what it left is being removed.
+  while (status_ == Status::kRunning && !link_)
+    co_await changed_.Wait(stop);
   if (status_ == Status::kNew || status_ == Status::kEnded) {
     status_ = Status::kStarting;
     start_error_.clear();
