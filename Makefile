@@ -21,8 +21,8 @@ test: packages-build packages-test packages-run check  ## all tests (dev preset:
 	@cmake --build --preset dev -j $(JOBS)
 	@tools/run_tests.py build/dev
 
-test-storm: build packages-test packages-run  ## 1,000 kills at seeded moments, a minute without a database (SEED=N replays)
-	@STORM_KILLS=$${STORM_KILLS:-1000} STORM_GONE=$${STORM_GONE:-60} STORM_SEED=$${SEED:-$$(date +%s)} tests/test_survival.py build/release
+test-storm: build packages-test packages-run  ## 1,000 kills of the server at seeded moments (SEED=N draws them again)
+	@STORM_KILLS=$${STORM_KILLS:-1000} STORM_SEED=$${SEED:-$$(date +%s)} tests/test_survival.py build/release
 
 test-tsan: packages-build packages-test  ## tests of the concurrent modules under ThreadSanitizer
 	@mkdir -p build && cmake --preset tsan >build/tsan.log 2>&1 || { cat build/tsan.log; exit 1; }

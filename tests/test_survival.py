@@ -2,14 +2,12 @@
 """Nothing is lost, doubled or left behind, whatever is killed, stopped, filled or flooded.
 
 Usage: test_survival.py BUILD_FOLDER [--gtest_output=json:FILE]. Needs root. Runs in namespaces of its own.
-STORM_KILLS (25), STORM_SEED (the clock's) and STORM_GONE (seconds without a database, 6) say how hard: `make test-storm`.
+STORM_KILLS (25) and STORM_SEED (the clock's) say how hard: `make test-storm`.
 """
 import concurrent.futures
-import json
 import os
 import pathlib
 import random
-import re
 import signal
 import time
 import unittest
@@ -20,7 +18,6 @@ import world
 
 KILLS = int(os.environ.get("STORM_KILLS", "25"))
 SEED = int(os.environ.get("STORM_SEED", str(int(time.time()))))
-GONE = float(os.environ.get("STORM_GONE", "6"))
 
 LINES = 400
 
@@ -155,7 +152,8 @@ class KilledServer(Case):
                 pass
 
     def check_build(self, build):
-        row = self.server.wait_for_end(build, 90)
+        # A check that was killed holds its claim for 90 s, and what was triggered waits for it.
+        row = self.server.wait_for_end(build, 180)
         events = self.server.events(build)
         logs = storm.texts(events)
         self.assertEqual(row["status"], "succeeded", f"build {build}: {row}\n{logs}\n{[e for e in events if e['event'] == 'error']}\n{self.server.watched.tail(80)}")
