@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 
-.PHONY: help quickstart build test test-tsan fuzz fuzz-coverage fuzz-minimise fuzz-build check tidy format bench build-times clean packages-build packages-test packages-run
+.PHONY: help quickstart build test test-storm test-tsan fuzz fuzz-coverage fuzz-minimise fuzz-build check tidy format bench build-times clean packages-build packages-test packages-run
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -20,6 +20,9 @@ test: packages-build packages-test packages-run check  ## all tests (dev preset:
 	@cmake --preset dev >build/dev.log 2>&1 || { cat build/dev.log; exit 1; }
 	@cmake --build --preset dev -j $(JOBS)
 	@tools/run_tests.py build/dev
+
+test-storm: build packages-test packages-run  ## 1,000 kills of the server at seeded moments (SEED=N draws them again)
+	@STORM_KILLS=$${STORM_KILLS:-1000} STORM_SEED=$${SEED:-$$(date +%s)} tests/test_survival.py build/release
 
 test-tsan: packages-build packages-test  ## tests of the concurrent modules under ThreadSanitizer
 	@mkdir -p build && cmake --preset tsan >build/tsan.log 2>&1 || { cat build/tsan.log; exit 1; }

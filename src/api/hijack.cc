@@ -58,8 +58,10 @@ class HijackSession {
     stop_.RequestStop();
     tasks_.RequestStop();
     co_await tasks_.Join();
-    if (!idle_error_.empty()) co_await Send(JsonObject{{"error", Json(idle_error_)}});
-    if (failure && idle_error_.empty()) std::rethrow_exception(failure);
+    // Upstream's client takes a session that closes without a word for a success.
+    std::string error = idle_error_;
+    if (error.empty() && failure) error = ErrorOf(failure);
+    if (!error.empty()) co_await Send(JsonObject{{"error", Json(error)}});
   }
 
  private:
@@ -84,6 +86,15 @@ class HijackSession {
     }
   }
 
+  /// What went wrong with the process; Cancelled goes on, for then nobody listens any more.
+  static std::string ErrorOf(const std::exception_ptr& failure) {
+    try {
+      std::rethrow_exception(failure);
+    } catch (const Failure& known) {
+      return known.error().message;
+    }
+  }
+
   /// The client's going away ends the session: the process is stopped by dropping it.
   Task<void> ReadInput() {
     try {
@@ -99,7 +110,17 @@ class HijackSession {
     stop_.RequestStop();
   }
 
+  /// Hands the input on. A process that takes none, for it has ended, still has output to deliver
+  /// and an exit status.
   Task<void> Apply(InputMessage input) {
+    try {
+      co_await HandOver(std::move(input));
+    } catch (const Failure& failure) {
+      call_.log.Debug("input was not taken", {{"error", failure.error().message}});
+    }
+  }
+
+  Task<void> HandOver(InputMessage input) {
     if (input.tty) {
       co_await process_.SetWindowSize(input.tty->window_size.columns, input.tty->window_size.rows);
     }

@@ -79,8 +79,8 @@ Task<Result<void>> LocalWorker::Start() {
   if (!options_.worker_runtime.empty()) containers.runtime = options_.worker_runtime;
   parts.containers = std::make_unique<worker::Containers>(executor_, timers_, log_, parts.pool,
                                                           *parts.network, std::move(containers));
-  if (auto started = co_await parts.containers->Start(); !started) co_return started;
   if (auto started = co_await parts.network->Start(); !started) co_return started;
+  if (auto started = co_await parts.containers->Start(); !started) co_return started;
 
   parts.disk_watch = std::make_unique<worker::DiskWatch>(
       executor_, timers_, parts.pool, log_, *parts.containers,

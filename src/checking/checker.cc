@@ -100,9 +100,9 @@ void Checker::RequestChecks(const std::vector<ResourceId>& resources) {
     }
     const ScopeId id = found->second.request.scope;
     ScopeState& scope = scopes_.at(id);
-    if (scope.running) continue;
     scope.requested = true;
-    Schedule(id, SteadyTime{});  // before all others
+    // What runs may have looked before that happened which is asked about: once more, after it.
+    if (!scope.running) Schedule(id, SteadyTime{});  // before all others
   }
   Load();
 }
@@ -162,10 +162,14 @@ Task<void> Checker::Check(ScopeId id, Watched watched, bool requested) {
                        {{"scope", id.value},
                         {"resource", watched.request.resource_name},
                         {"error", unsaved->message}});
+    if (const auto found = scopes_.find(id); found != scopes_.end()) {
+      found->second.requested |= requested;
+    }
     if (scopes_.contains(id)) Schedule(id, services_.timers.clock().Steady() + options_.retry);
   }
   if (const auto found = scopes_.find(id); found != scopes_.end()) {
     found->second.running = false;
+    if (found->second.requested && !unsaved) Schedule(id, SteadyTime{});
     if (found->second.members.empty()) {
       Schedule(id, std::nullopt);
       scopes_.erase(found);

@@ -106,7 +106,7 @@ Task<void> BuildRun::Conclude(std::string plan_id, Outcome outcome, Json result,
     co_return;
   }
   // The log first: a conclusion without the output that led to it must not survive a crash.
-  co_await writer_->Flush();
+  co_await FlushLog();
   store::StepRow step{.plan_id = std::move(plan_id),
                       .state = std::string(Name(outcome)),
                       .result = std::move(result)};
@@ -116,6 +116,34 @@ Task<void> BuildRun::Conclude(std::string plan_id, Outcome outcome, Json result,
     if (also) also(transaction);
   };
   co_await Write(std::move(work));
+}
+
+Task<void> BuildRun::FlushLog() {
+  for (;;) {
+    std::optional<Error> error;
+    try {
+      co_await writer_->Flush();
+    } catch (const Failure& failure) {
+      error = failure.error();
+    }
+    if (!error) co_return;
+    co_await WaitOutside("room for its log", std::move(*error));
+  }
+}
+
+Task<void> BuildRun::WaitOutside(std::string_view what, Error error) {
+  constexpr Duration kRetry = std::chrono::seconds(1);
+  constexpr Duration kTellAgain = std::chrono::minutes(1);
+  if (released_) throw Cancelled();
+  const SteadyTime now = services_.timers.clock().Steady();
+  if (told_outage_ == SteadyTime{} || now - told_outage_ > kTellAgain) {
+    told_outage_ = now;
+    const std::string text = "waiting for " + std::string(what) + ": " + error.message;
+    log_.Warn("the build waits", {{"reason", text}});
+    Say("", text + "\n");
+  }
+  // An abort does not end this: what has happened must be written all the same.
+  co_await services_.timers.Sleep(kRetry, hooks_.token());
 }
 
 void BuildRun::ConcludeLater(std::string plan_id, Outcome outcome, Json result, Also also) {
@@ -131,16 +159,15 @@ void BuildRun::ConcludeLater(std::string plan_id, Outcome outcome, Json result, 
 Task<void> BuildRun::Write(Also work) {
   // Parallel steps may write the same ones: what a step rests on is in its own transaction.
   const std::vector<Unwritten> before = unwritten_;
-  if (!before.empty() && build_.id) co_await writer_->Flush();
-  co_await services_.database.Write(
-      store::Pool::kEngine,
-      [build = build_.id, owner = services_.owner, before, work](store::Transaction& transaction) {
-        for (const Unwritten& one : before) {
-          if (build) store::SaveStep(transaction, build, owner, one.step);
-          if (one.also) one.also(transaction);
-        }
-        work(transaction);
-      });
+  if (!before.empty() && build_.id) co_await FlushLog();
+  co_await InDatabase(true, [build = build_.id, owner = services_.owner, before,
+                             work](store::Transaction& transaction) {
+    for (const Unwritten& one : before) {
+      if (build) store::SaveStep(transaction, build, owner, one.step);
+      if (one.also) one.also(transaction);
+    }
+    work(transaction);
+  });
   std::erase_if(unwritten_, [&before](const Unwritten& one) {
     return std::ranges::find(before, one.number, &Unwritten::number) != before.end();
   });

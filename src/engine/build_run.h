@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "async/timers.h"
@@ -111,6 +112,24 @@ class BuildRun {
   void ConcludeLater(std::string plan_id, Outcome outcome, Json result, Also also = {});
   /// One transaction, with the conclusions that are still to be written.
   Task<void> Write(Also work);
+  /// A transaction of the engine's. While the database is away it waits, and says so in the log;
+  /// throws Cancelled on a release. `work` may run more than once.
+  template <class Work, class T = std::invoke_result_t<Work, store::Transaction&>>
+  Task<T> InDatabase(bool write, Work work) {
+    for (;;) {
+      std::optional<Error> error;
+      try {
+        if (write) co_return co_await services_.database.Write(store::Pool::kEngine, work);
+        co_return co_await services_.database.Read(store::Pool::kEngine, work);
+      } catch (const Failure& failure) {
+        if (!IsOutage(failure.error())) throw;
+        error = failure.error();
+      }
+      co_await WaitOutside("the database", std::move(*error));
+    }
+  }
+  /// As the log's Flush, but waits while the disk takes nothing.
+  Task<void> FlushLog();
 
   /// Makes this the run of a check that is no build: its containers belong to the scope.
   void BeCheck(std::string container_prefix, ScopeId scope) {
@@ -131,6 +150,12 @@ class BuildRun {
   std::vector<std::string> ResourceEnv() const;
 
  private:
+  /// Whether trying again may help, without anybody's doing here.
+  static bool IsOutage(const Error& error) {
+    return error.kind == ErrorKind::kUnavailable || error.kind == ErrorKind::kTimeout;
+  }
+  Task<void> WaitOutside(std::string_view what, Error error);
+
   EngineServices& services_;
   store::BuildRow build_;
   Logger log_;
@@ -147,6 +172,7 @@ class BuildRun {
   Interruption hooks_;
   bool released_ = false;
   std::uint64_t printed_bytes_ = 0;  ///< former lives included
+  SteadyTime told_outage_{};
   std::string container_prefix_;
   ScopeId scope_;
   std::vector<std::string> containers_;

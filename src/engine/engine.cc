@@ -44,6 +44,27 @@ std::optional<Claimed> Claim(store::Transaction& transaction, BuildId build,
   return Claimed{*row, plan.value_or(""), store::ListSteps(transaction, build)};
 }
 
+/// Claims it, however long the database is away.
+Task<std::optional<Claimed>> ClaimPatiently(EngineServices& services, BuildId build,
+                                            std::stop_token stop) {
+  for (;;) {
+    std::optional<Error> error;
+    try {
+      co_return co_await services.database.Write(
+          store::Pool::kEngine, [build, owner = services.owner](store::Transaction& transaction) {
+            return Claim(transaction, build, owner);
+          });
+    } catch (const Failure& failure) {
+      const ErrorKind kind = failure.error().kind;
+      if (kind != ErrorKind::kUnavailable && kind != ErrorKind::kTimeout) throw;
+      error = failure.error();
+    }
+    services.log.Warn("a build could not be claimed; trying again",
+                      {{"build", build.value}, {"error", error->message}});
+    co_await services.timers.Sleep(kRetryDelay, stop);
+  }
+}
+
 }  // namespace
 
 Engine::Engine(EngineServices services, RunListener ran)
@@ -114,10 +135,7 @@ Task<void> Engine::Run(BuildId build) {
 }
 
 Task<void> Engine::RunClaimed(BuildId build) {
-  std::optional<Claimed> claimed = co_await services_.database.Write(
-      store::Pool::kEngine, [build, owner = services_.owner](store::Transaction& transaction) {
-        return Claim(transaction, build, owner);
-      });
+  std::optional<Claimed> claimed = co_await ClaimPatiently(services_, build, tasks_.stop_token());
   if (!claimed || releasing_) co_return;
   auto writer = co_await services_.logs.OpenWriter(build);
   BuildRun run(services_, claimed->row, std::move(writer), std::move(claimed->steps));

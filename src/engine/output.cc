@@ -121,42 +121,6 @@ void OutputLog::Append(std::string_view text) {
 
 namespace {
 
-// Between two times that the worker hears what it need not keep any more.
-constexpr std::uint64_t kSettleBytes = 8 << 20;
-
-/// Tells the worker what of a process's output is stored for good, so that it may free the disk
-/// space.
-class Settlement {
- public:
-  Settlement(BuildRun& run, fleet::ProcessFollower& follower, TaskGroup& tasks)
-      : run_(run), follower_(follower), tasks_(tasks) {}
-  /// Everything before these offsets has been given to the log.
-  void Note(std::uint64_t stdout_end, std::uint64_t stderr_end) {
-    if (busy_ || stdout_end + stderr_end < settled_ + kSettleBytes) return;
-    settled_ = stdout_end + stderr_end;
-    busy_ = true;
-    if (!tasks_.Spawn(Settle(stdout_end, stderr_end))) busy_ = false;
-  }
-
- private:
-  Task<void> Settle(std::uint64_t stdout_end, std::uint64_t stderr_end) {
-    try {
-      co_await run_.writer().Flush();
-      follower_.Acknowledge(stdout_end, stderr_end);
-    } catch (const Failure& failure) {
-      // The worker keeps it: the log tries again by itself.
-      run_.log().Debug("output is not on disk yet", {{"error", failure.error().message}});
-    }
-    busy_ = false;
-  }
-
-  BuildRun& run_;
-  fleet::ProcessFollower& follower_;
-  TaskGroup& tasks_;
-  std::uint64_t settled_ = 0;
-  bool busy_ = false;
-};
-
 /// Ends a container's process when its step is interrupted; the follower then sees its end.
 Task<void> StopProcess(BuildRun& run, fleet::WorkerClient& worker, std::string handle,
                        std::stop_token stop) {
@@ -164,6 +128,42 @@ Task<void> StopProcess(BuildRun& run, fleet::WorkerClient& worker, std::string h
   co_await run.timers().Sleep(kStopGrace, stop);
   co_await worker.StopContainer(handle, true, stop);
 }
+
+/// Lets the worker free the disk space of output that the log has for good, some megabytes at a
+/// time and beside the following. Its references outlive Join().
+class Acknowledging {
+ public:
+  Acknowledging(BuildRun& run, fleet::ProcessFollower& follower, Executor executor)
+      : run_(run), follower_(follower), tasks_(std::move(executor), run.log(), "acknowledge") {}
+
+  /// So far the log covers the streams, as appended.
+  void Appended(std::uint64_t stdout_end, std::uint64_t stderr_end) {
+    const std::uint64_t total = stdout_end + stderr_end;
+    if (busy_ || total < begun_ + kAcknowledgedBytes) return;
+    begun_ = total;
+    busy_ = tasks_.Spawn(FlushAndTell(stdout_end, stderr_end));
+  }
+  Task<void> Join() { return tasks_.Join(); }
+
+ private:
+  static constexpr std::uint64_t kAcknowledgedBytes = 8 << 20;
+
+  Task<void> FlushAndTell(std::uint64_t stdout_end, std::uint64_t stderr_end) {
+    try {
+      co_await run_.writer().Flush();
+      follower_.Acknowledge(stdout_end, stderr_end);
+    } catch (const Failure& failure) {
+      run_.log().Debug("output is kept", {{"error", failure.error().message}});
+    }
+    busy_ = false;
+  }
+
+  BuildRun& run_;
+  fleet::ProcessFollower& follower_;
+  std::uint64_t begun_ = 0;
+  bool busy_ = false;
+  TaskGroup tasks_;
+};
 
 }  // namespace
 
@@ -186,8 +186,6 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
   // or by a release, or when even SIGKILL does not end the process.
   std::stop_source give_up;
   TaskGroup stopping(co_await boost::asio::this_coro::executor, run.log(), "stop container");
-  TaskGroup settling(co_await boost::asio::this_coro::executor, run.log(), "settle output");
-  Settlement settlement(run, *follower, settling);
   Timers::Handle last_resort;
   const std::function<void()> on_interrupt = [&] {
     if (run.released()) {
@@ -198,6 +196,7 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
     last_resort =
         run.timers().After(kStopGrace + kKillGrace, [&give_up] { give_up.request_stop(); });
   };
+  Acknowledging acknowledging(run, *follower, co_await boost::asio::this_coro::executor);
   ProcessEnd end;
   bool seen = false;
   std::exception_ptr failure;
@@ -238,20 +237,21 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
             throw;
           }
         }
-        settlement.Note(keep ? 0 : out.offset(), err.offset());
+        // Kept output is asked for from its start again after a crash.
+        acknowledging.Appended(keep ? 0 : out.offset(), err.offset());
         co_await run.writer().Ready(give_up.get_token());
       }
     } catch (...) {
       failure = std::current_exception();
     }
   }
+  co_await acknowledging.Join();
   if (!run.released()) {
     out.Flush();
     err.Flush();
   }
   stopping.RequestStop();
   co_await stopping.Join();
-  co_await settling.Join();
   // Nobody reads on, and what is left of it would print for ever.
   if (too_much && !run.released()) {
     try {

@@ -147,6 +147,10 @@ Task<void> FakeWorker::Run(http::Exchange& exchange, std::string handle) {
   ++started;
   Process& process = containers[handle].processes[id];
   process.spec = *body;
+  if (spec->input) {
+    process.input = *spec->input;
+    process.input_ended = true;
+  }
   co_await Main(exchange, id, process, 201);
 }
 

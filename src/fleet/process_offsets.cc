@@ -215,6 +215,8 @@ Task<std::unique_ptr<ProcessFollower>> FollowByOffsets(
       std::make_unique<OffsetFollower>(calls, handle, spec.id, stdout_offset, stderr_offset, epoch);
   Backoff backoff(calls->timers, calls->options);
   const std::string what = "starting process '" + spec.id + "' of container '" + handle + "'";
+  // With the specification: whoever dies after this, the process has all of it.
+  spec.input = std::move(input);
   for (bool known = false;;) {
     if (known) {
       const bool found = co_await follower->Find(stop);
@@ -229,7 +231,6 @@ Task<std::unique_ptr<ProcessFollower>> FollowByOffsets(
       http::LineReader lines(*stream, 1 << 20);
       const auto ids = co_await lines.Next(stop);
       if (!ids) throw calls->Fail(ErrorKind::kUnavailable, what, "the connection broke off");
-      co_await SendProcessInput(*stream, spec.id, input, stop);
       follower->KeepRunStream(std::move(stream));
       known = true;
     } catch (const Failure& failure) {

@@ -131,6 +131,8 @@ struct ProcessSpec {
   std::string dir;
   std::string user;
   std::optional<Tty> tty;
+  /// Part of the extension: all of its input, which is there when it starts. Nothing else is taken.
+  std::optional<std::string> input;
   template <class Self, class Visit>
   static void Fields(Self& self, Visit& visit) {
     visit("id", self.id, kOmitEmpty);
@@ -140,6 +142,7 @@ struct ProcessSpec {
     visit("dir", self.dir, kOmitEmpty);
     visit("user", self.user, kOmitEmpty);
     visit("tty", self.tty, kOmitEmpty);
+    visit("pinion_input", self.input, kOmitEmpty);
   }
 };
 

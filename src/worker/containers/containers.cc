@@ -87,7 +87,8 @@ Task<std::shared_ptr<Container>> Containers::Create(ContainerSpec spec, std::sto
       throw Failure(ErrorKind::kConflict,
                     "container " + spec.handle + " exists already, with another specification");
     }
-    co_await container->EnsureRunning(std::move(stop));
+    // One that has ended is started again when something is to run in it, and not before.
+    if (!container->has_ended()) co_await container->EnsureRunning(std::move(stop));
     co_return container;
   }
   if (containers_.size() >= options_.containers_max) {

@@ -36,13 +36,21 @@ std::string FrameHead(LogFrameSource source, std::int64_t offset, std::size_t by
   return head;
 }
 
+/// Why the process has no exit status; empty if it has one.
+std::string ErrorOf(const ContainerProcess& process) {
+  const ProcessEnd& end = *process.end;
+  if (!end.unexecuted || !end.error.empty()) return end.error;
+  return SystemError("exec " + process.spec.path, end.exit_status).message;
+}
+
 ProcessPayload EndPayload(const ContainerProcess& process) {
   ProcessPayload payload;
   payload.process_id = process.id;
-  if (process.end->error.empty()) {
+  const std::string error = ErrorOf(process);
+  if (error.empty()) {
     payload.exit_status = process.end->exit_status;
   } else {
-    payload.error = process.end->error;
+    payload.error = error;
   }
   return payload;
 }
@@ -252,10 +260,11 @@ Task<void> GardenServer::Log(Exchange& exchange, PathParams params) {
     co_await body->Write(chunk->bytes, exchange.stop());
   }
   JsonObject end;
-  if (process->end->error.empty()) {
+  const std::string error = ErrorOf(*process);
+  if (error.empty()) {
     end.Set("exit_status", process->end->exit_status);
   } else {
-    end.Set("error", process->end->error);
+    end.Set("error", error);
   }
   const std::string text = ToText(end);
   const std::string frame = FrameHead(LogFrameSource::kExit, 0, text.size()) + text;

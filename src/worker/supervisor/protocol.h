@@ -15,13 +15,20 @@ struct PinionMessage {
   char text[kPinionTextBytes]; /* ends with a NUL */
 };
 
+/* Where a process's input comes from. */
+enum PinionInputKind {
+  kPinionPipedInput = 0,  /* the worker writes it, see kPinionGiveInput */
+  kPinionTerminal = 1,    /* a terminal of its own */
+  kPinionStoredInput = 2, /* all is in the file input-NUMBER, which is removed once it is open */
+};
+
 /* The process number that means all of them. */
 #define PINION_ALL_PROCESSES 0xffffffffu
 
 enum PinionKind {
   /* worker -> supervisor */
   kPinionAdopt = 16, /* first of all; text: the container's handle; with its folder's lock */
-  kPinionRun = 1,    /* a: 1 with a terminal; b: host's uid << 32 | gid; folder and spec exist */
+  kPinionRun = 1,    /* a: a PinionInputKind; b: host's uid << 32 | gid; folder and spec exist */
   kPinionSignal,     /* a: signal number */
   kPinionCloseInput, /* no more input for the process */
   kPinionGiveInput,  /* asks for a descriptor to write input to; answered by kPinionInput */

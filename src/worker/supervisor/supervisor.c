@@ -126,21 +126,33 @@ static void GiveUp(struct Process* process, int64_t error, const char* text) {
   snprintf(process->text, sizeof process->text, "%s", text);
 }
 
+/* The file with all of a process's input; its name goes. -1 and errno if there is none. */
+static int TakeStoredInput(uint32_t number) {
+  char path[64];
+  snprintf(path, sizeof path, "input-%u", number);
+  const int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (file >= 0) unlink(path);
+  return file;
+}
+
 static void RunProcess(const struct PinionMessage* request) {
   if (FindProcess(request->process)) return;
   int descriptors[kDescriptorsMax] = {-1, -1, -1, -1};
-  const bool terminal = request->a != 0;
+  const bool terminal = request->a == kPinionTerminal;
+  const bool stored = request->a == kPinionStoredInput;
   const uid_t uid = (uid_t)((uint64_t)request->b >> 32);
   const gid_t gid = (gid_t)((uint64_t)request->b & 0xffffffffu);
   char path[64];
   snprintf(path, sizeof path, "spec-%u", request->process);
-  errno = EMFILE;
+  if (stored) descriptors[1] = TakeStoredInput(request->process);
+  if (!stored || descriptors[1] >= 0) errno = EMFILE;
   struct Process* process =
-      self.process_count < kProcessesMax
+      self.process_count < kProcessesMax && (!stored || descriptors[1] >= 0)
           ? OpenProcess(request->process, terminal, uid, gid, descriptors + 1)
           : NULL;
   if (!process) {
     Tell(kPinionUnexecuted, request->process, errno, 0, "making its pipes and log files", -1);
+    if (descriptors[1] >= 0) close(descriptors[1]);
     return;
   }
   process->next = self.processes;
