@@ -261,8 +261,19 @@ void Server::OnChanges(const std::vector<store::Change>& changes) {
   for (const store::Change& change : changes) {
     if (change.kind == store::kinds::kBuildAborted) p.engine->Abort(BuildId{change.id});
     if (change.kind == store::kinds::kBuildFinished) p.collector->Notify();
+    if (change.kind == store::kinds::kPipelineDestroyed ||
+        change.kind == store::kinds::kTeamDestroyed) {
+      p.tasks->Spawn(DropDeletedBuilds());
+    }
     if (change.kind == store::kWorkerChanged) p.tasks->Spawn(p.fleet->Refresh());
   }
+}
+
+Task<void> Server::DropDeletedBuilds() {
+  Parts& p = *parts_;
+  co_await p.engine->DropDeleted(p.tasks->stop_token());
+  // A build may have been making a container when its row went.
+  p.collector->RequestSweep();
 }
 
 void Server::TakeUpBuilds() {

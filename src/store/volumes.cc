@@ -1,5 +1,7 @@
 #include "store/volumes.h"
 
+#include <charconv>
+
 #include "base/encoding.h"
 #include "store/residents.h"
 
@@ -38,6 +40,13 @@ std::vector<VolumeRow> ReadVolumes(const Rows& rows) {
   for (const Row& row : rows)
     volumes.push_back(ReadVolume(row));
   return volumes;
+}
+
+/// The job that a task cache belongs to.
+JobId JobOf(std::string_view task_cache_key) {
+  JobId job;
+  std::from_chars(task_cache_key.data(), task_cache_key.data() + task_cache_key.size(), job.value);
+  return job;
 }
 
 std::optional<std::string> OrNull(const std::string& text) {
@@ -189,10 +198,11 @@ bool SetVolumeTaskCache(Transaction& transaction, std::string_view handle, std::
       "update volumes set task_cache_key = null where worker_name = $1 and task_cache_key = $2 "
       "and handle <> $3",
       {volume->worker_name, key, handle});
+  // The job may have gone meanwhile: then the cache is nobody's from the start.
   return transaction.Execute(
-             "update volumes set type = 'task-cache', task_cache_key = $2, "
-             "container_handle = null where handle = $1",
-             {handle, key}) > 0;
+             "update volumes set type = 'task-cache', task_cache_key = $2, task_cache_job_id = "
+             "(select id from jobs where id = $3), container_handle = null where handle = $1",
+             {handle, key, JobOf(key)}) > 0;
 }
 
 int ClearTaskCaches(Transaction& transaction, JobId job, std::string_view step,
@@ -235,7 +245,9 @@ int MarkUnneededVolumes(Transaction& transaction, const VolumeRetention& retenti
       "(state = 'created' or created_at < $1) and case type "
       "when 'container' then container_handle is null "
       "when 'resource' then resource_cache_id is null "
-      "when 'task-cache' then task_cache_key is null "
+      "when 'task-cache' then task_cache_key is null or not exists (select 1 from jobs j "
+      "join pipelines p on p.id = j.pipeline_id where j.id = volumes.task_cache_job_id "
+      "and j.active = 1 and p.archived = 0) "
       "when 'artifact' then container_handle is null and created_at < $1 and not exists ("
       "select 1 from artifacts a where a.volume_handle = volumes.handle) "
       "else 1 = 0 end and not exists ("

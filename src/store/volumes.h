@@ -18,7 +18,7 @@ namespace volume_types {
 inline constexpr std::string_view kContainer = "container";         ///< lives with its container
 inline constexpr std::string_view kResource = "resource";           ///< what a get fetched, a cache
 inline constexpr std::string_view kResourceType = "resource-type";  ///< a worker's base type; stays
-inline constexpr std::string_view kTaskCache = "task-cache";  ///< stays until its key is deleted
+inline constexpr std::string_view kTaskCache = "task-cache";  ///< stays until its key or job is deleted
 inline constexpr std::string_view kArtifact = "artifact";     ///< an upload or a kept output
 inline constexpr std::string_view kResourceCerts = "resource-certs";  ///< stays
 }  // namespace volume_types

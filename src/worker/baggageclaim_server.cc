@@ -44,6 +44,8 @@ int StatusOf(ErrorKind kind) {
       return 404;
     case ErrorKind::kTooLarge:
       return 403;
+    case ErrorKind::kConflict:  // a volume that has copies
+      return 409;
     default:
       return 500;
   }
@@ -168,7 +170,7 @@ Task<void> BaggageclaimServer::Handle(http::Exchange& exchange) {
     error = failure.error();
   }
   if (!error) co_return;
-  if (error->kind != ErrorKind::kNotFound) {
+  if (error->kind != ErrorKind::kNotFound && error->kind != ErrorKind::kConflict) {
     log_.Warn("baggageclaim request failed",
               {{"route", call.route->path}, {"error", error->message}});
   }
