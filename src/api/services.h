@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "identity/password.h"
+#include "protocol/versions.h"
 
 namespace pinion {
 class ThreadPool;
@@ -122,7 +123,7 @@ class ChangeNotice {
 struct ApiSettings {
   std::string external_url = "http://127.0.0.1:8080";  ///< without a slash at the end
   std::string cluster_name;
-  std::string worker_version = "2.5";
+  std::string worker_version = std::string(protocol::kWorkerVersion);
   bool secure_cookies = false;  ///< --cookie-secure or an https external URL
   Duration token_lifetime = std::chrono::hours(24);
   Duration hijack_idle_timeout{0};  ///< 0: none

@@ -32,6 +32,8 @@ class Server {
   Task<Result<void>> Serve();
   void OnChanges(const std::vector<store::Change>& changes);
   Task<void> DropDeletedBuilds();
+  void AddComponents();
+  Task<void> ReloadComponents();
   void TakeUpBuilds();
   void LeaseLost();
 

@@ -46,8 +46,10 @@ std::optional<Claimed> Claim(store::Transaction& transaction, BuildId build,
 
 }  // namespace
 
-Engine::Engine(EngineServices services)
-    : services_(std::move(services)), tasks_(services_.executor, services_.log, "builds") {}
+Engine::Engine(EngineServices services, RunListener ran)
+    : services_(std::move(services)),
+      ran_(std::move(ran)),
+      tasks_(services_.executor, services_.log, "builds") {}
 
 Engine::~Engine() = default;
 
@@ -60,8 +62,13 @@ Task<void> Engine::TakeUp() {
     Start(row.id);
 }
 
+void Engine::SetPaused(bool paused) {
+  if (std::exchange(paused_, paused) && !paused) tasks_.Spawn(TakeUp());
+}
+
 void Engine::Start(BuildId build) {
-  if (releasing_ || running_.contains(build)) return;
+  // What is not begun now, the end of the pause or the next process takes up.
+  if (paused_ || releasing_ || running_.contains(build)) return;
   running_.emplace(build, nullptr);
   tasks_.Spawn(Run(build));
 }
@@ -118,6 +125,7 @@ Task<void> Engine::Release() {
 
 Task<void> Engine::Run(BuildId build) {
   std::exception_ptr failure;
+  const SteadyTime begun = services_.timers.clock().Steady();
   try {
     const bool lost = !co_await RunClaimed(build);
     if (lost || dropped_.contains(build)) co_await RemoveLogIfDeleted(build);
@@ -126,6 +134,7 @@ Task<void> Engine::Run(BuildId build) {
   }
   running_.erase(build);
   if (const auto dropped = dropped_.extract(build)) dropped.mapped()->Set();
+  if (ran_) ran_(begun, "");
   if (failure) std::rethrow_exception(failure);
 }
 

@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 
+#include "async/run_listener.h"
 #include "async/signal.h"
 #include "async/task_group.h"
 #include "engine/build_run.h"
@@ -14,7 +15,8 @@ namespace pinion::engine {
 /// Everything on one loop.
 class Engine {
  public:
-  explicit Engine(EngineServices services);
+  /// `ran`: told of each build's end here; may be none.
+  explicit Engine(EngineServices services, RunListener ran = {});
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
   ~Engine();
@@ -22,6 +24,8 @@ class Engine {
   /// Claims and runs every started build that nobody runs; at start, and when a lease was taken
   /// over.
   Task<void> TakeUp();
+  /// While it is paused no build begins; those that run go on. Before TakeUp() too.
+  void SetPaused(bool paused);
   /// Runs this build unless it runs already.
   void Start(BuildId build);
   /// The build never ran, because no plan could be made: says why in its log, which then ends.
@@ -48,6 +52,8 @@ class Engine {
   EngineServices services_;
   std::map<BuildId, BuildRun*> running_;               // null while it is being claimed
   std::map<BuildId, std::shared_ptr<Event>> dropped_;  // each is set when its run has ended
+  RunListener ran_;
+  bool paused_ = false;
   bool releasing_ = false;
   TaskGroup tasks_;
 };
