@@ -33,7 +33,9 @@ MEMORY_BUILDS = 500  # after which the memory is taken first
 # What grows with what has happened, not with what is there.
 GROWING_TABLES = ("changes", "settings", "components", "revoked_tokens")
 # Retention in the soak is as short as it can be, so that two minutes suffice to see its end.
-RETENTION = []
+RETENTION = ["--gc-interval", "2s", "--gc-one-off-grace-period", "5s", "--gc-hijack-grace-period", "5s", "--gc-artifact-grace-period", "5s",
+             "--gc-unused-cache-grace-period", "5s", "--gc-unused-scope-grace-period", "5s", "--one-off-build-retention", "5s",
+             "--default-build-logs-to-retain", "20"]
 DONE = ("succeeded", "failed", "errored", "aborted")
 
 
@@ -427,7 +429,7 @@ class Soak:
             time.sleep(1)
 
 
-def soak(folder, builds, at_once, kills, seed, memory_builds=MEMORY_BUILDS):
+def soak(folder, builds, at_once, kills, seed, memory_builds=MEMORY_BUILDS, memory_factor=MEMORY_FACTOR):
     """Returns the findings, a list of text; prints what it does and the counts."""
     it = Soak(folder, at_once, seed)
     started = time.monotonic()
@@ -465,7 +467,8 @@ def soak(folder, builds, at_once, kills, seed, memory_builds=MEMORY_BUILDS):
     print(leaks.table_of(("before", before), (f"after {with_kills + early}", after_early), (f"after {builds}", last), ("cleared", end)))
     for (kind, status), number in sorted(it.ends.items()):
         print(f"{number:6}  {kind}: {status}")
-    left += leaks.memory_grown(after_early, last, MEMORY_FACTOR)
+    if memory_factor:
+        left += leaks.memory_grown(after_early, last, memory_factor)
     return [f"left: {leak}" for leak in left] + it.wrong
 
 

@@ -1,5 +1,6 @@
 #include "store/volumes.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "base/encoding.h"
@@ -255,6 +256,26 @@ int MarkUnneededVolumes(Transaction& transaction, const VolumeRetention& retenti
       {now - 600});
   changed += DeleteMissing(transaction, "volumes", retention.missing_seconds);
   return static_cast<int>(changed);
+}
+
+std::vector<std::string> EvictLeastUsedCaches(Transaction& transaction, std::string_view worker) {
+  constexpr std::size_t kLeast = 8;
+  constexpr std::size_t kShare = 5;
+  std::vector<std::string> unused;
+  for (const Row& row : transaction.Query(
+           "select v.handle from volumes v left join resource_caches c on c.id = "
+           "v.resource_cache_id where v.worker_name = $1 and v.state = 'created' and v.type in "
+           "('resource', 'task-cache') and not exists (select 1 from resource_cache_uses u join "
+           "builds b on b.id = u.build_id where u.resource_cache_id = v.resource_cache_id and "
+           "b.status in ('pending', 'started')) order by coalesce(c.last_used, v.created_at), "
+           "v.handle",
+           {worker})) {
+    unused.push_back(row.Text(0));
+  }
+  unused.resize(std::min(unused.size(), std::max(kLeast, unused.size() / kShare)));
+  for (const std::string& handle : unused)
+    SetVolumeDestroying(transaction, handle);
+  return unused;
 }
 
 std::vector<Doomed> ListDoomedVolumes(Transaction& transaction, int limit) {

@@ -63,3 +63,8 @@ insert into volumes (handle, worker_name, team_id, container_handle, path, type,
     state, created_at, missing_since from kept_volumes;
 drop table kept_volumes;
 drop table kept_containers;
+
+-- What is kept for a time, found without looking at what has been given up or is no business of it.
+create index builds_logged on builds (job_id, id) where reap_time is null;
+create index builds_jobless on builds (end_time) where job_id is null;
+alter table scopes add column created_at bigint not null default 0;
