@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 
-.PHONY: help quickstart build test test-storm test-tsan fuzz fuzz-coverage fuzz-minimise fuzz-build check tidy format bench build-times clean packages-build packages-test packages-run
+.PHONY: help quickstart build test test-storm test-tsan fuzz fuzz-coverage fuzz-minimise fuzz-build check tidy format bench soak build-times clean packages-build packages-test packages-run
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -53,6 +53,9 @@ tidy: packages-build  ## clang-tidy on every source; what was clean is remembere
 
 format:  ## format every source in place
 	@git ls-files '*.h' '*.cc' | xargs clang-format-19 -i
+
+soak: build  ## many builds of every kind, with kills; nothing may be left (BUILDS=5000)
+	@tests/soak.py build/release --builds $(or $(BUILDS),5000)
 
 bench: build  ## measure, beside the floor in the same run (figures: bench/README.md)
 	@bench/run

@@ -17,7 +17,7 @@ vars pipeline
 http store events
 secrets identity
 fleet
-checking scheduling engine slo
+checking scheduling engine slo retention
 components
 api gateway
 worker

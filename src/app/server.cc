@@ -16,9 +16,12 @@
 #include "engine/check_runner.h"
 #include "engine/container.h"
 #include "engine/engine.h"
+#include "fleet/cache_budget.h"
 #include "fleet/collector.h"
 #include "http/server.h"
 #include "linux/files.h"
+#include "retention/build_logs.h"
+#include "retention/history.h"
 #include "scheduling/pipeline_planner.h"
 #include "scheduling/scheduler.h"
 #include "secrets/var_sources.h"
@@ -35,7 +38,6 @@ namespace fs = std::filesystem;
 constexpr Duration kRequestGrace = std::chrono::seconds(3);
 constexpr std::string_view kRole = "quickstart";
 constexpr scheduling::Scheduler::Options kScheduling;
-constexpr fleet::CollectorOptions kCollection;
 
 /// This process's name among the nodes: kept, so that the next process in this folder is the same
 /// node and takes up what this one left.
@@ -54,6 +56,36 @@ protocol::ContainerLimits DefaultTaskLimits(const ServerOptions& options) {
     limits.memory = options.default_task_memory_limit.bytes;
   }
   return limits;
+}
+
+std::int64_t Seconds(Duration duration) {
+  return std::chrono::duration_cast<std::chrono::seconds>(duration).count();
+}
+
+fleet::CollectorOptions CollectionOf(const ServerOptions& options) {
+  fleet::CollectorOptions collection;
+  collection.sweep_interval = options.gc_interval;
+  collection.containers = {.hijacked_seconds = Seconds(options.hijack_grace),
+                           .one_off_seconds = Seconds(options.one_off_grace),
+                           .failed_seconds = Seconds(options.failed_grace),
+                           .missing_seconds = Seconds(options.missing_grace)};
+  collection.volumes = {.unused_cache_seconds = Seconds(options.unused_cache_grace),
+                        .artifact_seconds = Seconds(options.artifact_grace),
+                        .missing_seconds = Seconds(options.missing_grace)};
+  return collection;
+}
+
+retention::BuildLogOptions LogRetentionOf(const ServerOptions& options) {
+  return {.logs = {.default_builds = options.default_build_logs,
+                   .max_builds = options.max_build_logs,
+                   .default_days = options.default_log_days,
+                   .max_days = options.max_log_days},
+          .one_off_seconds = Seconds(options.one_off_retention)};
+}
+
+retention::HistoryOptions HistoryRetentionOf(const ServerOptions& options) {
+  return {.scope_seconds = Seconds(options.unused_scope_grace),
+          .change_seconds = Seconds(options.change_retention)};
 }
 
 /// Who may do what in the main team, as the options say.
@@ -95,6 +127,9 @@ struct Server::Parts {
   std::unique_ptr<scheduling::BuildPlanner> planner;
   std::unique_ptr<scheduling::Scheduler> scheduler;
   std::unique_ptr<fleet::Collector> collector;
+  std::unique_ptr<fleet::CacheBudget> cache_budget;
+  std::unique_ptr<retention::BuildLogs> log_retention;
+  std::unique_ptr<retention::History> history_retention;
   std::unique_ptr<ManualChecks> manual_checks;
   std::unique_ptr<Hijacking> hijacking;
   std::unique_ptr<ArtifactStreams> artifacts;
@@ -225,8 +260,9 @@ Task<Result<void>> Server::Start() {
                                       .log = log_,
                                       .ran = p.components->RunsOf("scheduler")},
       kScheduling);
-  p.collector = std::make_unique<fleet::Collector>(executor, *p.timers, *p.database, *p.fleet, log_,
-                                                   kCollection, p.components->RunsOf("collector"));
+  p.collector =
+      std::make_unique<fleet::Collector>(executor, *p.timers, *p.database, *p.fleet, log_,
+                                         CollectionOf(options_), p.components->RunsOf("collector"));
   p.feed->Subscribe(
       [this](const std::vector<store::Change>& changes, bool) { OnChanges(changes); });
   co_await p.feed->Start();
@@ -251,8 +287,30 @@ void Server::AddComponents() {
   add("scheduler", kScheduling.sweep, [&p](bool paused) { p.scheduler->SetPaused(paused); });
   add("checker", {}, [&p](bool paused) { p.checker->SetPaused(paused); });
   add("engine", {}, [&p](bool paused) { p.engine->SetPaused(paused); });
-  add("collector", kCollection.sweep_interval,
+  add("collector", CollectionOf(options_).sweep_interval,
       [&p](bool paused) { p.collector->SetPaused(paused); });
+  // One pass each: they are made before anything is triggered.
+  p.log_retention = std::make_unique<retention::BuildLogs>(*p.database, *p.logs, *p.timers, log_,
+                                                           LogRetentionOf(options_));
+  p.history_retention =
+      std::make_unique<retention::History>(*p.database, HistoryRetentionOf(options_));
+  p.cache_budget = std::make_unique<fleet::CacheBudget>(
+      *p.timers, *p.database, *p.fleet, log_, [&p] { p.collector->Notify(); },
+      fleet::CacheBudgetOptions{.percent = options_.cache_budget});
+  p.components->Add({.name = "cache-budget",
+                     .role = std::string(kRole),
+                     .interval = options_.gc_interval,
+                     .run = [&p](std::stop_token stop) { return p.cache_budget->Run(stop); },
+                     .shared = true});
+  p.components->Add({.name = "log-retention",
+                     .role = std::string(kRole),
+                     .interval = options_.gc_interval,
+                     .run = [&p](std::stop_token stop) { return p.log_retention->Run(stop); }});
+  p.components->Add({.name = "history-retention",
+                     .role = std::string(kRole),
+                     .interval = options_.gc_interval,
+                     .run = [&p](std::stop_token stop) { return p.history_retention->Run(stop); },
+                     .shared = true});
   for (const std::string_view serving : {"api", "change-feed", "lease", "worker"})
     add(std::string(serving), {}, nullptr);
 }
@@ -300,8 +358,13 @@ void Server::OnChanges(const std::vector<store::Change>& changes) {
   Parts& p = *parts_;
   p.notice.Notify();
   for (const store::Change& change : changes) {
+    if (p.log_retention->Look(change)) p.components->Trigger("log-retention");
     if (change.kind == store::kinds::kBuildAborted) p.engine->Abort(BuildId{change.id});
     if (change.kind == store::kinds::kBuildFinished) p.collector->Notify();
+    if (change.kind == store::kinds::kPipelineDestroyed ||
+        change.kind == store::kinds::kTeamDestroyed) {
+      p.tasks->Spawn(DropDeletedBuilds());
+    }
     if (change.kind == store::kWorkerChanged) p.tasks->Spawn(p.fleet->Refresh());
     if (components::Registry::Concerns(change.kind)) p.tasks->Spawn(ReloadComponents());
   }
@@ -314,6 +377,13 @@ Task<void> Server::ReloadComponents() {
     log_.Warn("which components are paused could not be read: pause or unpause again",
               {{"error", failure.what()}});
   }
+}
+
+Task<void> Server::DropDeletedBuilds() {
+  Parts& p = *parts_;
+  co_await p.engine->DropDeleted(p.tasks->stop_token());
+  // A build may have been making a container when its row went.
+  p.collector->RequestSweep();
 }
 
 void Server::TakeUpBuilds() {

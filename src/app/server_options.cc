@@ -49,6 +49,36 @@ void ServerOptions::Declare(Options& options) {
   add("enable-global-resources", global_resources,
       "resources of equal type and source share their versions and are checked once for all");
 
+  add("default-build-logs-to-retain", default_build_logs,
+      "builds of a job whose logs are kept when the job says nothing; 0 all", "N");
+  add("max-build-logs-to-retain", max_build_logs, "the most that a job may keep; 0 no limit", "N");
+  add("default-days-to-retain-build-logs", default_log_days,
+      "days that logs are kept when the job says nothing; 0 for ever", "N");
+  add("max-days-to-retain-build-logs", max_log_days,
+      "the longest that a job may keep them; 0 no limit", "N");
+  add("one-off-build-retention", one_off_retention,
+      "how long builds without a job and their logs are kept; 0 for ever");
+  add("change-feed-retention", change_retention, "how long the feed of changes is kept");
+  add("gc-interval", gc_interval,
+      "how often is looked for what no event told of, and for what has become old enough to go");
+  add("gc-one-off-grace-period", one_off_grace,
+      "how long containers of builds without a job stay after the build's end");
+  add("gc-hijack-grace-period", hijack_grace,
+      "how long a container stays after somebody entered it");
+  add("gc-failed-grace-period", failed_grace,
+      "how long containers of a job's last failed build stay; 0 until its next ends");
+  add("gc-missing-grace-period", missing_grace,
+      "how long a container or volume that its worker lacks is remembered");
+  add("gc-artifact-grace-period", artifact_grace, "how long uploads and kept outputs stay");
+  add("gc-unused-cache-grace-period", unused_cache_grace,
+      "how long a resource's fetched version stays on a worker after its last use");
+  add("gc-unused-scope-grace-period", unused_scope_grace,
+      "how long versions stay that no resource is checked for");
+  add("worker-cache-budget", cache_budget,
+      "unused caches go, the least recently used first, while more of a worker's disk is in use; "
+      "0 never",
+      "PERCENT");
+
   add("worker-work-dir", worker_work_dir, "folder of containers and volumes", "DIR");
   add("worker-name", worker_name, "name of the local worker; the host's name if not given", "NAME");
   add("worker-tag", worker_tags, "tag of the local worker; repeatable", "TAG");

@@ -112,6 +112,29 @@ void Engine::Abort(BuildId build) {
   if (found->second) found->second->root().Interrupt(Outcome::kAborted);
 }
 
+Task<void> Engine::DropDeleted(std::stop_token stop) {
+  std::vector<BuildId> builds;
+  for (const auto& [build, run] : running_)
+    builds.push_back(build);
+  const std::vector<BuildId> deleted = co_await services_.database.Read(
+      store::Pool::kEngine,
+      [builds](store::Transaction& transaction) {
+        return store::ListDeletedBuilds(transaction, builds);
+      },
+      stop);
+  std::vector<std::shared_ptr<Event>> ends;
+  for (const BuildId build : deleted) {
+    const auto found = running_.find(build);
+    if (found == running_.end()) continue;
+    std::shared_ptr<Event>& end = dropped_[build];
+    if (!end) end = std::make_shared<Event>();
+    ends.push_back(end);
+    if (found->second) found->second->Release();
+  }
+  for (const std::shared_ptr<Event>& end : ends)
+    co_await end->Wait(stop);
+}
+
 Task<void> Engine::Release() {
   releasing_ = true;
   for (const auto& [build, run] : running_) {
@@ -125,22 +148,43 @@ Task<void> Engine::Run(BuildId build) {
   std::exception_ptr failure;
   const SteadyTime begun = services_.timers.clock().Steady();
   try {
-    co_await RunClaimed(build);
+    const bool lost = !co_await RunClaimed(build);
+    if (lost || dropped_.contains(build)) co_await RemoveLogIfDeleted(build);
   } catch (...) {
     failure = std::current_exception();
   }
   running_.erase(build);
+  if (const auto dropped = dropped_.extract(build)) dropped.mapped()->Set();
   if (ran_) ran_(begun, "");
   if (failure) std::rethrow_exception(failure);
 }
 
-Task<void> Engine::RunClaimed(BuildId build) {
+/// A build without a row has no log: nobody can ask for it. What is left here for want of the
+/// database, log retention removes.
+Task<void> Engine::RemoveLogIfDeleted(BuildId build) {
+  try {
+    const std::vector<BuildId> deleted = co_await services_.database.Read(
+        store::Pool::kEngine, [build](store::Transaction& transaction) {
+          return store::ListDeletedBuilds(transaction, {build});
+        });
+    if (deleted.empty()) co_return;
+    co_await services_.logs.Remove(build);
+    services_.log.Info("build dropped: it was deleted while it ran", {{"build", build.value}});
+  } catch (const Failure& failure) {
+    services_.log.Warn("the log of a build that was given up may be left",
+                       {{"build", build.value}, {"error", failure.error().message}});
+  }
+}
+
+/// False if the build turned out to be another's, or nobody's any more.
+Task<bool> Engine::RunClaimed(BuildId build) {
   std::optional<Claimed> claimed = co_await ClaimPatiently(services_, build, tasks_.stop_token());
-  if (!claimed || releasing_) co_return;
+  if (!claimed || releasing_) co_return true;
   auto writer = co_await services_.logs.OpenWriter(build);
   BuildRun run(services_, claimed->row, std::move(writer), std::move(claimed->steps));
-  if (releasing_) co_return;
+  if (releasing_) co_return true;
   running_[build] = &run;
+  if (dropped_.contains(build)) run.Release();
   if (claimed->row.aborted) run.root().Interrupt(Outcome::kAborted);
   run.log().Info("build runs", {{"resumed", !run.IsNew()}});
   run.EmitOnce("", Stage::kStarted, protocol::StatusEvent("started", run.now()));
@@ -149,9 +193,9 @@ Task<void> Engine::RunClaimed(BuildId build) {
   running_[build] = nullptr;
   if (run.released()) {
     co_await run.writer().Flush();
-    co_return;
+    co_return true;
   }
-  co_await End(run, StatusOf(outcome));
+  co_return co_await End(run, StatusOf(outcome));
 }
 
 Task<Outcome> Engine::RunPlan(BuildRun& run, const std::string& text) {
@@ -164,22 +208,23 @@ Task<Outcome> Engine::RunPlan(BuildRun& run, const std::string& text) {
   co_return co_await RunStep(run, scope, *plan, run.root());
 }
 
-Task<void> Engine::End(BuildRun& run, store::BuildStatus status) {
+Task<bool> Engine::End(BuildRun& run, store::BuildStatus status) {
   run.EmitOnce("", Stage::kFinished, protocol::StatusEvent(store::Name(status), run.now()));
+  const auto ended = std::make_shared<bool>(false);
   for (;;) {
     std::string error;
     try {
       // Events first: who sees the build ended can read all of its log.
       co_await run.writer().Flush();
-      BuildRun::Also finish = [id = run.build().id, status,
-                               owner = services_.owner](store::Transaction& transaction) {
-        store::FinishBuild(transaction, id, status, owner);
+      BuildRun::Also finish = [id = run.build().id, status, owner = services_.owner,
+                               ended](store::Transaction& transaction) {
+        *ended = store::FinishBuild(transaction, id, status, owner);
       };
       co_await run.Write(std::move(finish));
       break;
     } catch (const Failure& failure) {
       // Lost to another owner: he ends it.
-      if (failure.error().kind == ErrorKind::kConflict) co_return;
+      if (failure.error().kind == ErrorKind::kConflict) co_return false;
       error = failure.error().message;
     }
     run.log().Warn("the build's end could not be written; trying again", {{"error", error}});
@@ -187,6 +232,7 @@ Task<void> Engine::End(BuildRun& run, store::BuildStatus status) {
   }
   co_await run.writer().Finish();
   run.log().Info("build ended", {{"status", store::Name(status)}});
+  co_return *ended;
 }
 
 }  // namespace pinion::engine

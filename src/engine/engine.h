@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "async/run_listener.h"
+#include "async/signal.h"
 #include "async/task_group.h"
 #include "engine/build_run.h"
 
@@ -31,6 +32,9 @@ class Engine {
   void ReportError(BuildId build, std::string message);
   /// Interrupts the build's steps, if it runs here; its hooks run, then it ends as aborted.
   void Abort(BuildId build);
+  /// Lets go of the builds whose rows are gone, as with their pipeline: no hook runs, their logs
+  /// are removed, their containers are for the collector. Returns when none of them runs any more.
+  Task<void> DropDeleted(std::stop_token stop);
   bool IsRunning(BuildId build) const { return running_.contains(build); }
   std::size_t running() const { return running_.size(); }
 
@@ -39,13 +43,15 @@ class Engine {
 
  private:
   Task<void> Run(BuildId build);
-  Task<void> RunClaimed(BuildId build);
+  Task<bool> RunClaimed(BuildId build);
   Task<Outcome> RunPlan(BuildRun& run, const std::string& text);
-  Task<void> End(BuildRun& run, store::BuildStatus status);
+  Task<bool> End(BuildRun& run, store::BuildStatus status);
+  Task<void> RemoveLogIfDeleted(BuildId build);
   Task<void> WriteError(BuildId build, std::string message);
 
   EngineServices services_;
-  std::map<BuildId, BuildRun*> running_;  // null while it is being claimed
+  std::map<BuildId, BuildRun*> running_;               // null while it is being claimed
+  std::map<BuildId, std::shared_ptr<Event>> dropped_;  // each is set when its run has ended
   RunListener ran_;
   bool paused_ = false;
   bool releasing_ = false;

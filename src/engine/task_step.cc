@@ -34,6 +34,24 @@ std::string Resolve(const std::string& dir, const std::string& path) {
   return text;
 }
 
+/// A task's config whose ((vars)) are filled in. A param is a text whatever its value was: a number
+/// from a var, as well as one that was written down.
+protocol::TaskConfig ReadFilled(Json filled) {
+  const Json* params = filled.Find("params");
+  if (params && params->IsObject()) {
+    JsonObject texts;
+    for (const auto& [name, value] : params->AsObject()) {
+      if (value.IsString()) {
+        texts.Set(name, value);
+      } else {
+        texts.Set(name, value.IsNull() ? std::string() : ToText(value));
+      }
+    }
+    filled.AsObject().Set("params", std::move(texts));
+  }
+  return ValueOrThrow(FromJson<protocol::TaskConfig>(filled));
+}
+
 Task<protocol::TaskConfig> LoadConfig(LeafContext context) {
   const protocol::TaskPlan& plan = *context.plan.task;
   protocol::TaskConfig merged;
@@ -45,8 +63,7 @@ Task<protocol::TaskConfig> LoadConfig(LeafContext context) {
     }
     // The step's own vars first; what they leave open is for local vars and credential managers.
     const vars::StaticVariables step_vars(plan.vars);
-    const Json filled = ValueOrThrow(vars::Interpolate(ToJson(*loaded), step_vars));
-    merged = ValueOrThrow(FromJson<protocol::TaskConfig>(filled));
+    merged = ReadFilled(ValueOrThrow(vars::Interpolate(ToJson(*loaded), step_vars)));
   } else if (plan.config) {
     merged = *plan.config;
   } else {
@@ -67,8 +84,7 @@ Task<protocol::TaskConfig> LoadConfig(LeafContext context) {
     }
     merged.params[name] = value;
   }
-  const Json filled = co_await FillIn(context, ToJson(merged));
-  co_return ValueOrThrow(FromJson<protocol::TaskConfig>(filled));
+  co_return ReadFilled(co_await FillIn(context, ToJson(merged)));
 }
 
 Task<void> SetTaskImage(LeafContext context, const protocol::TaskConfig& config,

@@ -102,6 +102,12 @@ class LogStore {
   virtual Task<std::unique_ptr<BuildLogReader>> OpenReader(BuildId build, std::uint64_t from,
                                                            bool running) = 0;
   virtual Task<void> Remove(BuildId build) = 0;
+  /// Builds that have something stored, ascending from `first` on, at most `limit`.
+  virtual Task<std::vector<BuildId>> ListStored(BuildId first, std::size_t limit) {
+    static_cast<void>(first);
+    static_cast<void>(limit);
+    co_return std::vector<BuildId>();
+  }
   /// Tells readers that wait for more of this build that it has ended, though no writer finished
   /// its log here: a build that was aborted before it started.
   virtual void MarkEnded(BuildId build) { static_cast<void>(build); }

@@ -62,6 +62,11 @@ Task<void> Collector::Run(std::stop_token stop) {
   std::rethrow_exception(end);
 }
 
+void Collector::RequestSweep() {
+  next_sweep_ = timers_.clock().Steady();
+  Notify();
+}
+
 Task<void> Collector::WaitForReason(std::stop_token stop) {
   SteadyTime until = next_sweep_;
   for (const auto& [key, failing] : failing_)
@@ -183,18 +188,34 @@ Task<void> Collector::Destroy(Key key) {
   if (!error) {
     ++numbers_.destroyed;
     failing_.erase(key);
+    if (key.kind == Kind::kVolume) {
+      const SteadyTime now = timers_.clock().Steady();
+      for (auto& [other, failing] : failing_) {
+        if (failing.in_use && other.doomed.worker_name == worker) failing.next = now;
+      }
+    }
     gone_.push_back(key);
     co_await ForgetGone();
     co_return;
   }
   under_way_.erase(key);
   if (tasks_.stop_token().stop_requested()) co_return;
+  Failed(key, *error);
+}
+
+void Collector::Failed(const Key& key, const Error& error) {
   ++numbers_.failed;
   Failing& failing = failing_.try_emplace(key, Failing{{}, options_.shortest_pause}).first->second;
   failing.next = timers_.clock().Steady() + failing.pause;
   failing.pause = std::min(failing.pause * 2, options_.longest_pause);
-  log_.Warn("a container or volume was not destroyed, it is tried again",
-            {{"handle", key.doomed.handle}, {"error", error->message}});
+  // Not every copy is known here: a volume waits for those as well, and that is no fault.
+  failing.in_use = key.kind == Kind::kVolume && error.kind == ErrorKind::kConflict;
+  if (failing.in_use) {
+    log_.Debug("a volume waits for its copies to go", {{"handle", key.doomed.handle}});
+  } else {
+    log_.Warn("a container or volume was not destroyed, it is tried again",
+              {{"handle", key.doomed.handle}, {"error", error.message}});
+  }
   Notify();  // to wait for its time
 }
 

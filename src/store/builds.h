@@ -133,6 +133,9 @@ void SetReaped(Transaction& transaction, BuildId build);
 // --- Reading -----------------------------------------------------------------------------------
 
 std::optional<BuildRow> FindBuild(Transaction& transaction, BuildId build);
+/// Those of these that have no row (any more).
+std::vector<BuildId> ListDeletedBuilds(Transaction& transaction,
+                                       const std::vector<BuildId>& builds);
 /// By name within a job; "latest" is the newest.
 std::optional<BuildRow> FindJobBuild(Transaction& transaction, JobId job, std::string_view name);
 /// The plan's JSON text: the private one while the build runs, the public one ever after its start.

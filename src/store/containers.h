@@ -103,7 +103,8 @@ struct Doomed {
   std::string handle;
   friend auto operator<=>(const Doomed&, const Doomed&) = default;
 };
-/// Oldest first. Those of stalled and landed workers are left out: nobody can reach them.
+/// Oldest first, at most `limit` of each worker. Those of stalled and landed workers are left out:
+/// nobody can reach them.
 std::vector<Doomed> ListDoomedContainers(Transaction& transaction, int limit = 1000);
 /// Of one worker, for workers that collect by themselves.
 std::vector<std::string> ListDestroyingContainers(Transaction& transaction,

@@ -116,6 +116,13 @@ std::vector<JobRow> ListJobs(Transaction& transaction, PipelineId pipeline) {
   return jobs;
 }
 
+std::vector<JobId> ListAllJobIds(Transaction& transaction) {
+  std::vector<JobId> jobs;
+  for (const Row& row : transaction.Query("select id from jobs"))
+    jobs.push_back(row.IdAt<JobId>(0));
+  return jobs;
+}
+
 bool PauseJob(Transaction& transaction, JobId job, std::string_view by) {
   const TeamId team = TeamOfJob(transaction, job);
   if (transaction.Execute(

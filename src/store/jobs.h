@@ -42,6 +42,9 @@ std::optional<JobRow> FindJobByName(Transaction& transaction, PipelineId pipelin
 /// Active ones, in the order of the configuration.
 std::vector<JobRow> ListJobs(Transaction& transaction, PipelineId pipeline);
 
+/// Of all pipelines, inactive ones too: their builds are still there.
+std::vector<JobId> ListAllJobIds(Transaction& transaction);
+
 /// `job.paused`; false if it was paused already.
 bool PauseJob(Transaction& transaction, JobId job, std::string_view by);
 /// `job.unpaused`.

@@ -77,12 +77,16 @@ int DeleteMissing(Transaction& transaction, std::string_view table, std::int64_t
 
 std::vector<Doomed> ListDoomed(Transaction& transaction, std::string_view table,
                                std::string_view condition, int limit) {
+  // The limit is each worker's own: what one of them does not get rid of hides nothing of others.
   std::vector<Doomed> doomed;
   for (const Row& row : transaction.Query(
-           Sql("select x.worker_name, x.handle from ", table, " x") +
+           Sql("select worker_name, handle from (select x.worker_name, x.handle, x.created_at, "
+               "row_number() over (partition by x.worker_name order by x.created_at, x.handle) as "
+               "place from ",
+               table, " x") +
                " join workers w on w.name = x.worker_name where x.state = 'destroying' "
                "and w.state not in ('stalled', 'landed')" +
-               std::string(condition) + " order by x.created_at, x.handle limit $1",
+               std::string(condition) + ") as placed where place <= $1 order by created_at, handle",
            {limit})) {
     doomed.push_back({row.Text(0), row.Text(1)});
   }

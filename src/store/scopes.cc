@@ -57,9 +57,9 @@ ScopeId FindOrCreateScope(Transaction& transaction, std::string_view key, std::s
   // The update makes a row that another transaction inserted meanwhile come back as well.
   return transaction
       .QueryOne(
-          "insert into scopes (key, type) values ($1, $2) on conflict (key) do update set type = "
-          "excluded.type returning id",
-          {key, type})
+          "insert into scopes (key, type, created_at) values ($1, $2, $3) on conflict (key) do "
+          "update set type = excluded.type returning id",
+          {key, type, transaction.now()})
       ->As<ScopeTag>(0);
 }
 
@@ -156,13 +156,18 @@ void SaveCheck(Transaction& transaction, ScopeId scope, const CheckEnd& end) {
 }
 
 std::int64_t DeleteUnusedScopes(Transaction& transaction, std::int64_t before, int limit) {
+  // Versions that a build had are part of its history: their scope stays as long as the build.
   return transaction.Execute(
-      "delete from scopes where id in (select s.id from scopes s where coalesce(s.last_check_end, "
-      "0) < "
-      "$1 and not exists (select 1 from resources r where r.scope_id = s.id) and not exists "
-      "(select 1 "
-      "from resource_types t where t.scope_id = s.id) limit $2)",
-      {before, limit});
+      "delete from scopes where id in (select s.id from scopes s where "
+      "coalesce(s.last_check_end, s.last_check_start, s.created_at) < $1 and "
+      "coalesce(s.claimed_until, 0) < $2 and "
+      "not exists (select 1 from resources r where r.scope_id = s.id) and "
+      "not exists (select 1 from resource_types t where t.scope_id = s.id) and "
+      "not exists (select 1 from versions v join build_inputs i on i.version_id = v.id "
+      "where v.scope_id = s.id) and "
+      "not exists (select 1 from versions v join build_outputs o on o.version_id = v.id "
+      "where v.scope_id = s.id) limit $3)",
+      {before, transaction.now(), limit});
 }
 
 }  // namespace pinion::store

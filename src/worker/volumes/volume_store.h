@@ -84,6 +84,7 @@ class VolumeStore {
 
   /// Adds a strategy beside "empty", "cow" and "import".
   void AddStrategy(std::string type, VolumeStrategy strategy);
+  const std::filesystem::path& folder() const { return options_.folder; }
   bool HasStrategy(std::string_view type) const;
   /// kInvalid if the strategy is unknown or not well formed, kNotFound if a parent is missing.
   Result<void> CheckRequest(const protocol::baggageclaim::VolumeRequest& request) const;
