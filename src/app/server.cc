@@ -20,6 +20,7 @@
 #include "scheduling/pipeline_planner.h"
 #include "scheduling/scheduler.h"
 #include "secrets/var_sources.h"
+#include "store/builds.h"
 #include "store/change_follower.h"
 #include "store/change_kinds.h"
 #include "store/leases_keeper.h"
@@ -142,10 +143,14 @@ Task<Result<void>> Server::Start() {
       *p.database, *p.timers, log_, NodeName(options_.state_dir), std::string(kRole),
       store::LeaseOptions{.renew = alone ? Duration::zero() : store::LeaseOptions().renew},
       store::LeaseKeeper::Events{
-          .take_over = [](store::Transaction&, const store::Lease&, const store::Lease&) {},
+          .take_over =
+              [](store::Transaction& transaction, const store::Lease& dead,
+                 const store::Lease& own) {
+                store::TakeOverBuilds(transaction, dead.node, {own.node, own.last_epoch});
+              },
           .taken_over = [this] { TakeUpBuilds(); },
           .lost = [this] { LeaseLost(); }});
-  const store::Lease lease = co_await p.lease->Acquire(p.tasks->stop_token());
+  co_await p.lease->Acquire(p.tasks->stop_token());
   p.tasks->Spawn(p.lease->Run(p.tasks->stop_token()));
 
   p.feed = std::make_unique<store::ChangeFollower>(*p.database, executor, *p.timers, log_);
@@ -161,13 +166,17 @@ Task<Result<void>> Server::Start() {
   p.id_tokens->SetIssuer(options_.external_url);
   p.var_sources = std::make_unique<secrets::VarSources>(*p.database, *p.id_tokens);
   p.sources = std::make_unique<engine::SourceFiller>(*p.var_sources);
+  // Builds of nodes that died meanwhile are claimed under a later epoch than this one's first.
+  const auto owner = [&lease = *p.lease] {
+    return store::Owner{lease.lease().node, lease.lease().last_epoch};
+  };
   const engine::EngineServices services{.executor = executor,
                                         .database = *p.database,
                                         .timers = *p.timers,
                                         .logs = *p.logs,
                                         .fleet = *p.fleet,
                                         .log = log_,
-                                        .owner = {lease.node, lease.epoch},
+                                        .owner = owner,
                                         .external_url = options_.external_url,
                                         .image_metadata = p.image_metadata,
                                         .base_types = p.base_types,
@@ -200,8 +209,7 @@ Task<Result<void>> Server::Start() {
                                       .planner = *p.planner,
                                       .starter = *p.engine_control,
                                       .checks = *p.checker,
-                                      .owner = [lease_owner = services.owner]()
-                                          -> std::optional<store::Owner> { return lease_owner; },
+                                      .owner = owner,
                                       .log = log_},
       scheduling::Scheduler::Options{});
   p.collector =
@@ -260,7 +268,10 @@ void Server::OnChanges(const std::vector<store::Change>& changes) {
   p.notice.Notify();
   for (const store::Change& change : changes) {
     if (change.kind == store::kinds::kBuildAborted) p.engine->Abort(BuildId{change.id});
-    if (change.kind == store::kinds::kBuildFinished) p.collector->Notify();
+    if (change.kind == store::kinds::kBuildFinished) {
+      p.collector->Notify();
+      p.logs->MarkEnded(BuildId{change.id});  // another node may have run it
+    }
     if (change.kind == store::kWorkerChanged) p.tasks->Spawn(p.fleet->Refresh());
   }
 }

@@ -34,6 +34,7 @@ BuildRun::BuildRun(EngineServices& services, store::BuildRow build,
                    std::vector<store::StepRow> concluded)
     : services_(services),
       build_(std::move(build)),
+      owner_(build_.owner ? *build_.owner : services.owner()),
       log_(services.log.With({{"build", build_.id.value},
                               {"team", build_.team_name},
                               {"pipeline", build_.pipeline_name},
@@ -99,7 +100,7 @@ Task<void> BuildRun::Conclude(std::string plan_id, Outcome outcome, Json result,
   store::StepRow step{.plan_id = std::move(plan_id),
                       .state = std::string(Name(outcome)),
                       .result = std::move(result)};
-  Also work = [build = build_.id, owner = services_.owner, step,
+  Also work = [build = build_.id, owner = owner_, step,
                also](store::Transaction& transaction) {
     store::SaveStep(transaction, build, owner, step);
     if (also) also(transaction);
@@ -123,7 +124,7 @@ Task<void> BuildRun::Write(Also work) {
   if (!before.empty() && build_.id) co_await writer_->Flush();
   co_await services_.database.Write(
       store::Pool::kEngine,
-      [build = build_.id, owner = services_.owner, before, work](store::Transaction& transaction) {
+      [build = build_.id, owner = owner_, before, work](store::Transaction& transaction) {
         for (const Unwritten& one : before) {
           if (build) store::SaveStep(transaction, build, owner, one.step);
           if (one.also) one.also(transaction);

@@ -34,7 +34,8 @@ struct EngineServices {
   events::LogStore& logs;
   fleet::WorkerRegistry& fleet;
   Logger log;
-  store::Owner owner;  ///< this process's lease
+  /// This process's lease, under its last epoch: what it claims from now on.
+  std::function<store::Owner()> owner;
   std::string external_url;
   ImageMetadataCache& image_metadata;
   BaseTypes& base_types;
@@ -58,6 +59,8 @@ class BuildRun {
   BuildRun& operator=(const BuildRun&) = delete;
 
   const store::BuildRow& build() const { return build_; }
+  /// Under which lease and epoch it was claimed: everything that is done in its name carries it.
+  const store::Owner& owner() const { return owner_; }
   EngineServices& services() { return services_; }
   Timers& timers() { return services_.timers; }
   const Logger& log() const { return log_; }
@@ -126,6 +129,7 @@ class BuildRun {
  private:
   EngineServices& services_;
   store::BuildRow build_;
+  store::Owner owner_;
   Logger log_;
   std::unique_ptr<events::BuildLogWriter> writer_;
   std::map<std::string, store::StepRow> concluded_;

@@ -100,7 +100,7 @@ Task<void> MakeOnWorker(BuildRun& run, const ContainerRequest& request, Containe
   if (!container.image_user.empty()) spec.properties["user"] = container.image_user;
   SetLimits(request, spec);
   co_await container.worker->CreateContainer(
-      std::move(spec), static_cast<std::uint64_t>(run.services().owner.epoch), stop);
+      std::move(spec), static_cast<std::uint64_t>(run.owner().epoch), stop);
 }
 
 }  // namespace

@@ -40,6 +40,7 @@ std::optional<Claimed> Claim(store::Transaction& transaction, BuildId build,
   if (row->owner != owner && !store::ClaimBuild(transaction, build, owner, row->owner)) {
     return std::nullopt;
   }
+  row->owner = owner;
   const std::optional<std::string> plan = store::FindPlan(transaction, build);
   return Claimed{*row, plan.value_or(""), store::ListSteps(transaction, build)};
 }
@@ -53,7 +54,7 @@ Engine::~Engine() = default;
 
 Task<void> Engine::TakeUp() {
   const std::vector<store::BuildRow> rows = co_await services_.database.Read(
-      store::Pool::kEngine, [node = services_.owner.node](store::Transaction& transaction) {
+      store::Pool::kEngine, [node = services_.owner().node](store::Transaction& transaction) {
         return store::ListRunnable(transaction, node);
       });
   for (const store::BuildRow& row : rows)
@@ -106,7 +107,7 @@ Task<void> Engine::Run(BuildId build) {
 
 Task<void> Engine::RunClaimed(BuildId build) {
   std::optional<Claimed> claimed = co_await services_.database.Write(
-      store::Pool::kEngine, [build, owner = services_.owner](store::Transaction& transaction) {
+      store::Pool::kEngine, [build, owner = services_.owner()](store::Transaction& transaction) {
         return Claim(transaction, build, owner);
       });
   if (!claimed || releasing_) co_return;
@@ -145,7 +146,7 @@ Task<void> Engine::End(BuildRun& run, store::BuildStatus status) {
       // Events first: who sees the build ended can read all of its log.
       co_await run.writer().Flush();
       BuildRun::Also finish = [id = run.build().id, status,
-                               owner = services_.owner](store::Transaction& transaction) {
+                               owner = run.owner()](store::Transaction& transaction) {
         store::FinishBuild(transaction, id, status, owner);
       };
       co_await run.Write(std::move(finish));

@@ -128,7 +128,7 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
   const std::uint64_t stdout_offset = keep ? 0 : out.offset();
   auto follower = co_await worker.RunProcess(
       handle, std::move(spec), std::move(input), stdout_offset, err.offset(),
-      static_cast<std::uint64_t>(run.services().owner.epoch), interruption.token());
+      static_cast<std::uint64_t>(run.owner().epoch), interruption.token());
 
   run.Passed(plan_id, "process started");
   // The follower is not stopped by the interruption itself, but by the process's end that follows,

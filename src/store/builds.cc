@@ -320,6 +320,14 @@ bool ClaimBuild(Transaction& transaction, BuildId build, const Owner& owner,
              {build, owner.node, owner.epoch, from->node, from->epoch}) > 0;
 }
 
+std::int64_t TakeOverBuilds(Transaction& transaction, std::string_view dead_node,
+                            const Owner& owner) {
+  return transaction.Execute(
+      "update builds set owner_node = $2, owner_epoch = $3 where status = 'started' and "
+      "owner_node = $1",
+      {dead_node, owner.node, owner.epoch});
+}
+
 bool FinishBuild(Transaction& transaction, BuildId build, BuildStatus status,
                  const std::optional<Owner>& owner) {
   if (!IsFinished(status)) {

@@ -119,6 +119,10 @@ bool StartBuild(Transaction& transaction, BuildId build, const protocol::Plan& p
 /// known to be dead. False if it has ended or somebody else was faster.
 bool ClaimBuild(Transaction& transaction, BuildId build, const Owner& owner,
                 const std::optional<Owner>& from = std::nullopt);
+/// Makes every started build of a dead node the owner's: for the transaction that ends its lease.
+/// How many.
+std::int64_t TakeOverBuilds(Transaction& transaction, std::string_view dead_node,
+                            const Owner& owner);
 /// Ends the build: end time, the job's latest, next and transition build, what it passes on to
 /// later jobs when it succeeded, `build.finished`. Steps and the private plan are deleted. False if
 /// it had ended before: then nothing changes. `owner` is given by engines, and guarded.
