@@ -2,8 +2,10 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 JOBS ?= $(shell nproc)
+MINUTES ?= 10
+FROM ?= 1
 
-.PHONY: help quickstart build test test-tsan check tidy format bench build-times clean packages-build packages-test packages-run
+.PHONY: help quickstart build test test-tsan check simulate simulate-mutants tidy format bench build-times clean packages-build packages-test packages-run
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -25,6 +27,16 @@ test-tsan: packages-build packages-test  ## tests of the concurrent modules unde
 	@mkdir -p build && cmake --preset tsan >build/tsan.log 2>&1 || { cat build/tsan.log; exit 1; }
 	@cmake --build --preset tsan -j $(JOBS)
 	@tools/run_tests.py build/tsan
+
+simulate: packages-build packages-test  ## run seed after seed of the simulation for MINUTES=10; a failing one is printed
+	@mkdir -p build && cmake --preset dev >build/dev.log 2>&1 || { cat build/dev.log; exit 1; }
+	@cmake --build --preset dev -j $(JOBS) --target simulation
+	@build/dev/tests/simulation/simulation --minutes $(MINUTES) --seeds $(FROM) 0
+
+simulate-mutants: packages-build packages-test  ## break the product in five ways: the simulation must find each
+	@mkdir -p build && cmake --preset dev >build/dev.log 2>&1 || { cat build/dev.log; exit 1; }
+	@cmake --build --preset dev -j $(JOBS) --target simulation
+	@build/dev/tests/simulation/simulation --mutants
 
 check: packages-build  ## format, layers, clang-tidy on what changed
 	@tools/check_layers.py

@@ -142,14 +142,14 @@ Task<Result<void>> Server::Start() {
   p.lease = std::make_unique<store::LeaseKeeper>(
       *p.database, *p.timers, log_, NodeName(options_.state_dir), std::string(kRole),
       store::LeaseOptions{.renew = alone ? Duration::zero() : store::LeaseOptions().renew},
-      store::LeaseKeeper::Events{
-          .take_over =
-              [](store::Transaction& transaction, const store::Lease& dead,
-                 const store::Lease& own) {
-                store::TakeOverBuilds(transaction, dead.node, {own.node, own.last_epoch});
-              },
-          .taken_over = [this] { TakeUpBuilds(); },
-          .lost = [this] { LeaseLost(); }});
+      store::LeaseKeeper::Events{.take_over =
+                                     [](store::Transaction& transaction, const store::Lease& dead,
+                                        const store::Lease& own) {
+                                       store::TakeOverBuilds(transaction, dead.node,
+                                                             {own.node, own.last_epoch});
+                                     },
+                                 .taken_over = [this] { TakeUpBuilds(); },
+                                 .lost = [this] { LeaseLost(); }});
   co_await p.lease->Acquire(p.tasks->stop_token());
   p.tasks->Spawn(p.lease->Run(p.tasks->stop_token()));
 

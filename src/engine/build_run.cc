@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/encoding.h"
+#include "base/mutant.h"
 #include "protocol/events.h"
 #include "vars/variables.h"
 
@@ -95,13 +96,13 @@ Task<void> BuildRun::Conclude(std::string plan_id, Outcome outcome, Json result,
     if (also) co_await Write(std::move(also));
     co_return;
   }
+  if (PINION_MUTANT("conclusion-not-written")) co_return;
   // The log first: a conclusion without the output that led to it must not survive a crash.
   co_await writer_->Flush();
   store::StepRow step{.plan_id = std::move(plan_id),
                       .state = std::string(Name(outcome)),
                       .result = std::move(result)};
-  Also work = [build = build_.id, owner = owner_, step,
-               also](store::Transaction& transaction) {
+  Also work = [build = build_.id, owner = owner_, step, also](store::Transaction& transaction) {
     store::SaveStep(transaction, build, owner, step);
     if (also) also(transaction);
   };

@@ -55,8 +55,8 @@ CheckRunner::CheckRunner(EngineServices services, std::function<void()> containe
 Task<checking::CheckResult> CheckRunner::RunCheck(checking::CheckRequest request,
                                                   std::stop_token stop) {
   const std::string prefix = "check-" + std::to_string(request.scope.value) + "-" +
-                             std::to_string(services_.owner().epoch) + "-" + std::to_string(++next_) +
-                             "-";
+                             std::to_string(services_.owner().epoch) + "-" +
+                             std::to_string(++next_) + "-";
   auto log = std::make_unique<TailLog>();
   const TailLog& said = *log;
   BuildRun run(services_, RowOf(request), std::move(log), {});

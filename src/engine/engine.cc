@@ -8,6 +8,9 @@ namespace {
 
 // Between tries to write a build's end while the database or the disk is away.
 constexpr Duration kRetryDelay = std::chrono::seconds(1);
+constexpr Duration kSweep = std::chrono::minutes(3);
+// More than any node runs at a time.
+constexpr int kTakenUpMax = 1'000'000;
 
 store::BuildStatus StatusOf(Outcome outcome) {
   switch (outcome) {
@@ -55,15 +58,26 @@ Engine::~Engine() = default;
 Task<void> Engine::TakeUp() {
   const std::vector<store::BuildRow> rows = co_await services_.database.Read(
       store::Pool::kEngine, [node = services_.owner().node](store::Transaction& transaction) {
-        return store::ListRunnable(transaction, node);
+        return store::ListRunnable(transaction, node, kTakenUpMax);
       });
   for (const store::BuildRow& row : rows)
     Start(row.id);
+  ArmSweep();
+}
+
+void Engine::ArmSweep() {
+  if (releasing_) return;
+  sweep_timer_ = services_.timers.After(kSweep, [this] { tasks_.Spawn(Sweep()); });
+}
+
+Task<void> Engine::Sweep() {
+  ArmSweep();
+  co_await TakeUp();
 }
 
 void Engine::Start(BuildId build) {
   if (releasing_ || running_.contains(build)) return;
-  running_.emplace(build, nullptr);
+  running_.emplace(build, Running());
   tasks_.Spawn(Run(build));
 }
 
@@ -82,27 +96,43 @@ Task<void> Engine::WriteError(BuildId build, std::string message) {
 void Engine::Abort(BuildId build) {
   const auto found = running_.find(build);
   if (found == running_.end()) return;  // claiming reads the row's flag
-  if (found->second) found->second->root().Interrupt(Outcome::kAborted);
+  found->second.aborted = true;
+  if (found->second.run) found->second.run->root().Interrupt(Outcome::kAborted);
 }
 
 Task<void> Engine::Release() {
   releasing_ = true;
-  for (const auto& [build, run] : running_) {
-    if (run) run->Release();
+  sweep_timer_.Cancel();
+  for (const auto& [build, running] : running_) {
+    if (running.run) running.run->Release();
   }
   tasks_.RequestStop();
   co_await tasks_.Join();
 }
 
 Task<void> Engine::Run(BuildId build) {
-  std::exception_ptr failure;
-  try {
-    co_await RunClaimed(build);
-  } catch (...) {
-    failure = std::current_exception();
+  std::exception_ptr stopped;
+  for (;;) {
+    std::optional<Error> error;
+    try {
+      co_await RunClaimed(build);
+    } catch (const Failure& failure) {
+      error = failure.error();
+    } catch (...) {
+      stopped = std::current_exception();
+    }
+    // While the database or the disk is away nobody else can run it either.
+    if (!error || releasing_) break;
+    services_.log.Warn("a build could not be run, trying again",
+                       {{"build", build.value}, {"error", error->message}});
+    try {
+      co_await services_.timers.Sleep(kRetryDelay, tasks_.stop_token());
+    } catch (const Cancelled&) {
+      break;
+    }
   }
   running_.erase(build);
-  if (failure) std::rethrow_exception(failure);
+  if (stopped) std::rethrow_exception(stopped);
 }
 
 Task<void> Engine::RunClaimed(BuildId build) {
@@ -114,13 +144,14 @@ Task<void> Engine::RunClaimed(BuildId build) {
   auto writer = co_await services_.logs.OpenWriter(build);
   BuildRun run(services_, claimed->row, std::move(writer), std::move(claimed->steps));
   if (releasing_) co_return;
-  running_[build] = &run;
-  if (claimed->row.aborted) run.root().Interrupt(Outcome::kAborted);
+  Running& running = running_[build];
+  running.run = &run;
+  if (claimed->row.aborted || running.aborted) run.root().Interrupt(Outcome::kAborted);
   run.log().Info("build runs", {{"resumed", !run.IsNew()}});
   run.EmitOnce("", Stage::kStarted, protocol::StatusEvent("started", run.now()));
 
   const Outcome outcome = co_await RunPlan(run, claimed->plan);
-  running_[build] = nullptr;
+  running_[build].run = nullptr;
   if (run.released()) {
     co_await run.writer().Flush();
     co_return;
@@ -135,7 +166,14 @@ Task<Outcome> Engine::RunPlan(BuildRun& run, const std::string& text) {
     co_return Outcome::kErrored;
   }
   Scope scope;
-  co_return co_await RunStep(run, scope, *plan, run.root());
+  std::string error;
+  try {
+    co_return co_await RunStep(run, scope, *plan, run.root());
+  } catch (const Failure& failure) {
+    error = failure.error().message;
+  }
+  run.Errored("", error);
+  co_return Outcome::kErrored;
 }
 
 Task<void> Engine::End(BuildRun& run, store::BuildStatus status) {

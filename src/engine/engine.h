@@ -19,7 +19,8 @@ class Engine {
   ~Engine();
 
   /// Claims and runs every started build that nobody runs; at start, and when a lease was taken
-  /// over.
+  /// over. From the first time on it does so again by itself every few minutes, for what a failure
+  /// or a node that died between two commits has left.
   Task<void> TakeUp();
   /// Runs this build unless it runs already.
   void Start(BuildId build);
@@ -41,7 +42,15 @@ class Engine {
   Task<void> WriteError(BuildId build, std::string message);
 
   EngineServices services_;
-  std::map<BuildId, BuildRun*> running_;  // null while it is being claimed
+  struct Running {
+    BuildRun* run = nullptr;  ///< null while it is being claimed
+    bool aborted = false;     ///< meanwhile
+  };
+  void ArmSweep();
+  Task<void> Sweep();
+
+  std::map<BuildId, Running> running_;
+  Timers::Handle sweep_timer_;
   bool releasing_ = false;
   TaskGroup tasks_;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "async/task_group.h"
+#include "base/mutant.h"
 #include "base/text.h"
 #include "protocol/events.h"
 
@@ -69,7 +70,9 @@ OutputLog::OutputLog(BuildRun& run, const Scope& scope, std::string plan_id, int
       scope_(scope),
       plan_id_(std::move(plan_id)),
       stream_(stream),
-      offset_(run.writer().Covered(plan_id_, 1, stream)) {}
+      offset_(run.writer().Covered(plan_id_, 1, stream)) {
+  if (PINION_MUTANT("offset-off") && offset_ > 0) ++offset_;
+}
 
 void OutputLog::Write(std::string_view bytes) {
   pending_ += bytes;

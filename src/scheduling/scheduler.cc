@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/mutant.h"
+
 namespace pinion::scheduling {
 namespace {
 
@@ -56,6 +58,7 @@ Task<void> Scheduler::Stop() {
 }
 
 void Scheduler::OnChanges(const std::vector<store::Change>& changes, bool trimmed) {
+  if (PINION_MUTANT("changes-dropped")) return;
   if (!started_) return;  // the first sweep sees their outcome
   overflowed_ |= trimmed || unmapped_.size() + changes.size() > kMostUnmapped;
   if (overflowed_) {
@@ -126,6 +129,7 @@ Task<void> Scheduler::SpawnedSweep(Counted counted, bool everything) {
 }
 
 void Scheduler::ArmSweep() {
+  if (PINION_MUTANT("changes-dropped")) return;
   sweep_timer_ = services_.timers.After(options_.sweep, [this] {
     tasks_.Spawn(SpawnedSweep(Counted(mapping_), false));
     ArmSweep();

@@ -21,6 +21,7 @@ struct {
   unsigned line = 0;
   int left = 0;
   TrackedCoroutine* hit = nullptr;
+  bool reached = false;
 } aim;
 
 std::string SiteOf(const char* file, unsigned line) {
@@ -56,8 +57,8 @@ std::vector<Exclusion> ReadExclusions(const fs::path& path) {
     if (line.empty() || line.starts_with('#')) continue;
     const auto parts = Split(line, '|');
     if (parts.size() != 3) throw Failure(ErrorKind::kInvalid, path.string() + ": " + line);
-    exclusions.push_back({std::string(Trim(parts[0])), std::string(Trim(parts[1])),
-                          std::string(Trim(parts[2]))});
+    exclusions.push_back(
+        {std::string(Trim(parts[0])), std::string(Trim(parts[1])), std::string(Trim(parts[2]))});
   }
   return exclusions;
 }
@@ -84,10 +85,10 @@ void TrackedCoroutine::Unlist() {
 void TrackedCoroutine::Awaits(const std::source_location& where) {
   file_ = where.file_name();
   line_ = where.line();
-  if (aim.left > 0 && line_ == aim.line && std::string_view(file_).ends_with(aim.file) &&
-      --aim.left == 0) {
-    aim.hit = this;
-  }
+  if (aim.left == 0 || line_ != aim.line || !std::string_view(file_).ends_with(aim.file)) return;
+  if (--aim.left > 0) return;
+  aim.hit = this;
+  aim.reached = true;
 }
 
 AwaitSites FindAwaitSites(const std::string& source_dir) {
@@ -154,6 +155,7 @@ void ForgetAllCoroutines() {
 
 void Aim(const AwaitSite& site, int nth) {
   aim.hit = nullptr;
+  aim.reached = false;
   aim.left = 0;
   const auto colon = site.rfind(':');
   if (colon == std::string::npos) return;
@@ -163,8 +165,12 @@ void Aim(const AwaitSite& site, int nth) {
 }
 
 int AimHit() {
+  if (!aim.reached) return -1;
+  aim.reached = false;
   TrackedCoroutine* const hit = std::exchange(aim.hit, nullptr);
-  return hit && hit->line() == aim.line ? hit->node() : -1;
+  if (hit && hit->line() == aim.line) return hit->node();
+  aim.left = 1;  // it went on without being suspended: the next time
+  return -1;
 }
 
 }  // namespace pinion::simulation

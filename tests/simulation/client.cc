@@ -39,7 +39,10 @@ class Follower final : public fleet::ProcessFollower {
  public:
   Follower(Calls calls, std::string handle, std::shared_ptr<Worker::Process> process,
            std::uint64_t out, std::uint64_t err)
-      : calls_(calls), handle_(std::move(handle)), process_(std::move(process)), offsets_{out, err} {}
+      : calls_(calls),
+        handle_(std::move(handle)),
+        process_(std::move(process)),
+        offsets_{out, err} {}
 
   Task<fleet::ProcessOutput> Next(std::stop_token stop) override {
     for (;;) {
@@ -55,9 +58,8 @@ class Follower final : public fleet::ProcessFollower {
         }
         if (offset >= all.size()) continue;
         const std::size_t length = 1 + calls_.world.random().Below(all.size() - offset);
-        fleet::ProcessOutput chunk{.stream = stream + 1,
-                                   .offset = offset,
-                                   .bytes = all.substr(offset, length)};
+        fleet::ProcessOutput chunk{
+            .stream = stream + 1, .offset = offset, .bytes = all.substr(offset, length)};
         offset += length;
         co_return chunk;
       }

@@ -37,9 +37,9 @@ void CheckNothingWaits(Transaction& transaction, Texts& out) {
     if (build.status != BuildStatus::kPending) continue;
     const auto shown = scheduling::FindPreparation(transaction, id);
     const std::string blocking = scheduling::Preparation::kBlocking;
-    const bool reason = shown && (shown->paused_pipeline == blocking || shown->paused_job == blocking ||
-                                  shown->max_running_builds == blocking ||
-                                  shown->inputs_satisfied == blocking);
+    const bool reason =
+        shown && (shown->paused_pipeline == blocking || shown->paused_job == blocking ||
+                  shown->max_running_builds == blocking || shown->inputs_satisfied == blocking);
     if (!reason) out.push_back(BuildText(id) + " is pending for ever, and nothing shows why");
   }
 }
@@ -97,8 +97,8 @@ void CheckStepLog(World& world, BuildId build, const std::string& plan_id, const
   for (int stream = 0; stream < 2; ++stream) {
     const std::string& logged = log.output[stream];
     const std::string printed = transcript ? transcript->output[stream] : "";
-    const std::string what = BuildText(build) + " step " + plan_id + " stream " +
-                             std::to_string(stream + 1);
+    const std::string what =
+        BuildText(build) + " step " + plan_id + " stream " + std::to_string(stream + 1);
     if (!printed.starts_with(logged)) {
       // A container that went down with its machine may have run a second time.
       if (transcript && transcript->starts > 1) continue;
@@ -148,7 +148,8 @@ void CheckLog(World& world, const store::BuildRow& build, Texts& out) {
     out.push_back(BuildText(build.id) + " ended as " + last + ", its log says:" + text);
   }
   for (const auto& [plan_id, step] : steps) {
-    if (!plan_id.empty() && !plan_id.ends_with('#')) CheckStepLog(world, build.id, plan_id, step, out);
+    if (!plan_id.empty() && !plan_id.ends_with('#'))
+      CheckStepLog(world, build.id, plan_id, step, out);
   }
 }
 
@@ -224,22 +225,74 @@ void CheckTriggers(Transaction& transaction, const store::JobRow& job, Texts& ou
 void CheckVersions(World& world, Transaction& transaction, Texts& out) {
   for (const store::Row& row : transaction.Query(
            "select r.id, r.name, p.name from resources r join pipelines p on p.id = r.pipeline_id "
-           "where p.paused = 0 and exists (select 1 from job_inputs i where i.resource_id = r.id and "
+           "where p.paused = 0 and exists (select 1 from job_inputs i where i.resource_id = r.id "
+           "and "
            "i.\"trigger\" = 1 and i.passed_job_id is null)")) {
     const auto versions = VersionsOf(transaction, row.IdAt<ResourceId>(0));
     const auto& published = world.VersionsOf(row.Text(1));
     const std::size_t known = versions.size();
-    const auto last = transaction.QueryOne(
-        "select v.version from versions v where v.id = $1", {known ? versions.back() : 0});
+    const auto last = transaction.QueryOne("select v.version from versions v where v.id = $1",
+                                           {known ? versions.back() : 0});
     const std::string wanted = "{\"v\":\"" + published.back() + "\"}";
     if (!last || last->Text(0) != wanted) {
-      out.push_back("resource " + row.Text(1) + " was not checked up to its last version " + wanted +
-                    ", only to " + (last ? last->Text(0) : "nothing"));
+      out.push_back("resource " + row.Text(1) + " was not checked up to its last version " +
+                    wanted + ", only to " + (last ? last->Text(0) : "nothing"));
     }
   }
 }
 
 }  // namespace
+
+namespace {
+
+void AllIds(const Json& value, std::vector<std::string>& out) {
+  if (value.IsArray()) {
+    for (const Json& item : value.AsArray())
+      AllIds(item, out);
+  } else if (value.IsObject()) {
+    if (const Json* id = value.Find("id"); id && id->IsString()) out.push_back(id->AsString());
+    for (const auto& [name, member] : value.AsObject())
+      AllIds(member, out);
+  }
+}
+
+bool Holds(const Json& value, const std::string& id) {
+  std::vector<std::string> ids;
+  AllIds(value, ids);
+  return std::ranges::find(ids, id) != ids.end();
+}
+
+void CollectBefore(const Json& value, const std::string& id, std::vector<std::string>& out) {
+  if (value.IsArray()) {
+    for (const Json& item : value.AsArray())
+      CollectBefore(item, id, out);
+    return;
+  }
+  if (!value.IsObject()) return;
+  for (const auto& [name, member] : value.AsObject()) {
+    if (!Holds(member, id)) continue;
+    if (name == "do" && member.IsArray()) {
+      for (const Json& step : member.AsArray()) {
+        if (Holds(step, id)) break;
+        AllIds(step, out);
+      }
+    }
+    if (name == "on_success" && member.IsObject()) {
+      const Json* step = member.Find("step");
+      const Json* hook = member.Find("on_success");
+      if (step && hook && Holds(*hook, id)) AllIds(*step, out);
+    }
+    CollectBefore(member, id, out);
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> StepsBefore(const Json& plan, const std::string& id) {
+  std::vector<std::string> out;
+  CollectBefore(plan, id, out);
+  return out;
+}
 
 std::vector<std::string> CheckLimits(Transaction& transaction) {
   Texts out;
@@ -247,8 +300,7 @@ std::vector<std::string> CheckLimits(Transaction& transaction) {
            "select j.name, j.config, count(*) from builds b join jobs j on j.id = b.job_id where "
            "b.status = 'started' group by j.id, j.name, j.config having count(*) > 1")) {
     const Json config = ValueOrThrow(ParseJson(row.Text(1)));
-    const std::int64_t limit =
-        config.BoolAt("serial") ? 1 : config.IntegerAt("max_in_flight");
+    const std::int64_t limit = config.BoolAt("serial") ? 1 : config.IntegerAt("max_in_flight");
     if (limit > 0 && row.Integer(2) > limit) {
       out.push_back(std::to_string(row.Integer(2)) + " builds of job " + row.Text(0) +
                     " run, its limit is " + std::to_string(limit));
@@ -296,8 +348,8 @@ std::vector<std::string> CheckNothingLeft(World& world) {
   world.Read([&](Transaction& transaction) {
     for (const store::Row& row : transaction.Query("select handle, state from containers"))
       out.push_back("the row of container " + row.Text(0) + " is left, " + row.Text(1));
-    for (const store::Row& row : transaction.Query(
-             "select handle, state from volumes where type not in ('resource-type', 'task-cache')")) {
+    for (const store::Row& row : transaction.Query("select handle, state from volumes where type "
+                                                   "not in ('resource-type', 'task-cache')")) {
       out.push_back("the row of volume " + row.Text(0) + " is left, " + row.Text(1));
     }
     for (const store::Row& row : transaction.Query("select distinct build_id from build_steps"))

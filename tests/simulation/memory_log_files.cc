@@ -65,9 +65,7 @@ class MountedFiles final : public events::LogFiles {
     CheckWritable(*state_, path);
     disk_.files.erase(path);
   }
-  void SyncFolder(const std::filesystem::path& folder) override {
-    CheckWritable(*state_, folder);
-  }
+  void SyncFolder(const std::filesystem::path& folder) override { CheckWritable(*state_, folder); }
 
  private:
   MemoryDisk& disk_;

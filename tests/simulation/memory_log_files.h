@@ -23,9 +23,9 @@ class MemoryDisk {
 
 /// What a process may still do with its disk.
 struct MountState {
-  bool refused = false;       ///< its lease is lost: a fenced disk takes no more from it
-  bool failing = false;       ///< every write fails, as on a full disk
-  std::size_t torn_at = 0;    ///< > 0: the next write keeps so many bytes only; then nothing
+  bool refused = false;     ///< its lease is lost: a fenced disk takes no more from it
+  bool failing = false;     ///< every write fails, as on a full disk
+  std::size_t torn_at = 0;  ///< > 0: the next write keeps so many bytes only; then nothing
   bool torn = false;
 };
 

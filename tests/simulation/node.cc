@@ -77,8 +77,16 @@ const store::Lease& Node::lease() const {
 void Node::Start() {
   SetCurrentNode(index_);
   parts_->tasks = std::make_unique<TaskGroup>(loop_.executor(), log_, "server");
-  parts_->tasks->Spawn(StartUp());
+  parts_->tasks->Spawn(TryToStart());
   SetCurrentNode(-1);
+}
+
+Task<void> Node::TryToStart() {
+  try {
+    co_await StartUp();
+  } catch (const Failure&) {
+    failed_ = true;
+  }
 }
 
 // As app::Server::Start.
@@ -90,17 +98,18 @@ Task<void> Node::StartUp() {
   p.lease = std::make_unique<store::LeaseKeeper>(
       *database_, timers_, log_, name_, "web",
       store::LeaseOptions{.renew = world_.alone() ? Duration::zero() : store::LeaseOptions().renew},
-      store::LeaseKeeper::Events{
-          .take_over =
-              [](store::Transaction& transaction, const store::Lease& dead,
-                 const store::Lease& own) {
-                store::TakeOverBuilds(transaction, dead.node, {own.node, own.last_epoch});
-              },
-          .taken_over =
-              [this] {
-                if (parts_->engine) parts_->tasks->Spawn(parts_->engine->TakeUp());
-              },
-          .lost = [this] { lease_lost_ = true; }});
+      store::LeaseKeeper::Events{.take_over =
+                                     [](store::Transaction& transaction, const store::Lease& dead,
+                                        const store::Lease& own) {
+                                       store::TakeOverBuilds(transaction, dead.node,
+                                                             {own.node, own.last_epoch});
+                                     },
+                                 .taken_over =
+                                     [this] {
+                                       if (parts_->engine)
+                                         parts_->tasks->Spawn(parts_->engine->TakeUp());
+                                     },
+                                 .lost = [this] { lease_lost_ = true; }});
   co_await p.lease->Acquire(p.tasks->stop_token());
   p.tasks->Spawn(p.lease->Run(p.tasks->stop_token()));
 
@@ -131,15 +140,15 @@ Task<void> Node::StartUp() {
   p.starter = std::make_unique<Starter>(*p.engine);
   p.check_runner = std::make_unique<engine::CheckRunner>(services, [&p] { p.collector->Notify(); });
   p.sources = std::make_unique<PlainSources>();
-  p.checker = std::make_unique<checking::Checker>(
-      checking::Checker::Services{.executor = executor,
-                                  .database = *database_,
-                                  .timers = timers_,
-                                  .feed = *p.feed,
-                                  .sources = *p.sources,
-                                  .runner = *p.check_runner,
-                                  .log = log_},
-      checking::Checker::Options{.timeout = 3min});
+  p.checker =
+      std::make_unique<checking::Checker>(checking::Checker::Services{.executor = executor,
+                                                                      .database = *database_,
+                                                                      .timers = timers_,
+                                                                      .feed = *p.feed,
+                                                                      .sources = *p.sources,
+                                                                      .runner = *p.check_runner,
+                                                                      .log = log_},
+                                          checking::Checker::Options{.timeout = 3min});
   p.planner = scheduling::MakePipelinePlanner({});
   p.scheduler = std::make_unique<scheduling::Scheduler>(
       scheduling::Scheduler::Services{.executor = executor,

@@ -78,6 +78,8 @@ class Node {
   const store::Lease& lease() const;
   bool started() const { return started_; }
   bool lease_lost() const { return lease_lost_; }
+  /// It could not start: a supervisor starts the next.
+  bool failed() const { return failed_; }
   engine::Engine& engine() { return *parts_->engine; }
   store::Database& database() { return *database_; }
   events::LogStore& logs() { return *parts_->logs; }
@@ -87,6 +89,7 @@ class Node {
  private:
   friend class NodeDatabase;
   Task<void> StartUp();
+  Task<void> TryToStart();
   Task<void> Shutdown();
   void OnChanges(const std::vector<store::Change>& changes);
 
@@ -103,6 +106,7 @@ class Node {
   bool started_ = false;
   bool lease_lost_ = false;
   bool ended_ = false;
+  bool failed_ = false;
   Logger log_;
   std::unique_ptr<Parts> parts_;
 };

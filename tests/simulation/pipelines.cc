@@ -16,8 +16,9 @@ class Writer {
     for (int i = 0; i < resources_; ++i) {
       const std::string name = "r" + std::to_string(i);
       const bool custom = i > 0 && random_.OneIn(4);
-      text += "- {name: " + name + ", type: " + (custom ? "custom" : "mock") + ", check_every: " +
-              std::to_string(random_.Between(20, 90)) + "s, source: {name: " + name + "}}\n";
+      text += "- {name: " + name + ", type: " + (custom ? "custom" : "mock") +
+              ", check_every: " + std::to_string(random_.Between(20, 90)) +
+              "s, source: {name: " + name + "}}\n";
     }
     // What puts go to is an input of no first job: or builds would make builds for ever.
     text += "- {name: out, type: mock, check_every: 1m, source: {name: out}}\n";
@@ -114,9 +115,9 @@ class Writer {
       case 6:
         return "{put: out, params: {n: " + Number(next_++) + "}}";
       case 7:
-        return got_.empty() ? Task("0")
-                            : "{task: f" + Number(next_++) + ", file: " + got_.front() +
-                                  "/task.yml}";
+        return got_.empty()
+                   ? Task("0")
+                   : "{task: f" + Number(next_++) + ", file: " + got_.front() + "/task.yml}";
       case 8:
         if (got_.empty()) return Task("0");
         ++next_;
@@ -139,8 +140,8 @@ class Writer {
       case 15:
         return With(Task("0"), "on_success: " + Step(depth - 1));
       case 16:
-        return With(Task("hang"), "timeout: 30s, on_abort: " + Task("0") +
-                                      ", on_error: " + Task("0"));
+        return With(Task("hang"),
+                    "timeout: 30s, on_abort: " + Task("0") + ", on_error: " + Task("0"));
       default:
         return With(Task("0"), "across: [{var: a, values: [one, two], max_in_flight: 2}]");
     }

@@ -43,10 +43,10 @@ RunReport FromLine(const std::string& line, int status) {
   RunReport report;
   const auto json = ParseJson(line);
   if (!json) {
-    report.violations.push_back(
-        WIFSIGNALED(status) ? "the run died of signal " + std::to_string(WTERMSIG(status))
-                            : "the run ended with " + std::to_string(WEXITSTATUS(status)) +
-                                  " and without a report");
+    report.violations.push_back(WIFSIGNALED(status)
+                                    ? "the run died of signal " + std::to_string(WTERMSIG(status))
+                                    : "the run ended with " + std::to_string(WEXITSTATUS(status)) +
+                                          " and without a report");
     return report;
   }
   for (const Json& text : json->Find("violations")->AsArray())

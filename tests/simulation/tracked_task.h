@@ -4,9 +4,9 @@
 
 #include "async/task.h"
 
-/// Included before everything else when the modules under test are compiled for the simulation: each
-/// coroutine then knows at which `co_await` it is suspended, so that a kill can tell what it hit.
-/// The promise of Asio is kept as it is; only what goes through await_transform is noted.
+/// Included before everything else when the modules under test are compiled for the simulation:
+/// each coroutine then knows at which `co_await` it is suspended, so that a kill can tell what it
+/// hit. The promise of Asio is kept as it is; only what goes through await_transform is noted.
 namespace pinion::simulation {
 
 /// One coroutine that has begun and not ended. Every one is in a list, with the node that runs it.

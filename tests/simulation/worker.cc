@@ -118,8 +118,7 @@ void Worker::BeginTask(const std::string& handle, const std::vector<std::string>
     const std::string line = "line " + std::to_string(i) + " of " + handle + "\n";
     // Some lines come in two pieces, with a pause between them.
     const std::size_t cut = world_.random().OneIn(3) ? line.size() / 2 : line.size();
-    Later(at, handle, process,
-          [=, this] { Print(handle, process, stream, line.substr(0, cut)); });
+    Later(at, handle, process, [=, this] { Print(handle, process, stream, line.substr(0, cut)); });
     if (cut < line.size()) {
       at += world_.random().Time(1ms, 1500ms);
       Later(at, handle, process, [=, this] { Print(handle, process, stream, line.substr(cut)); });

@@ -35,7 +35,7 @@ class WorkerWorld {
 class Worker {
  public:
   struct Process {
-    std::string output[2];          ///< all it has printed so far, stdout and stderr
+    std::string output[2];            ///< all it has printed so far, stdout and stderr
     std::uint64_t freed[2] = {0, 0};  ///< acknowledged: no longer kept
     std::optional<int> exit_status;
     bool stopped = false;
@@ -66,7 +66,7 @@ class Worker {
   std::map<std::string, Container> containers;
   std::map<std::string, Volume> volumes;
   std::map<std::string, Transcript> transcripts;  ///< by handle
-  std::set<std::string> lost;  ///< containers that went down with the machine
+  std::set<std::string> lost;                     ///< containers that went down with the machine
 
   void Create(const protocol::garden::ContainerSpec& spec, std::uint64_t epoch);
   std::shared_ptr<Process> Run(const std::string& handle, const protocol::garden::ProcessSpec& spec,

@@ -46,8 +46,8 @@ Logger World::LoggerOf(const std::string& node) {
 }
 
 void World::Note(const std::string& what) {
-  report_.trace_hash = HashText(what, report_.trace_hash ^ static_cast<std::uint64_t>(
-                                                               Now().time_since_epoch().count()));
+  report_.trace_hash = HashText(
+      what, report_.trace_hash ^ static_cast<std::uint64_t>(Now().time_since_epoch().count()));
   if (!trace_) return;
   std::fprintf(trace_, "%.3f %s\n",
                static_cast<double>(Now().time_since_epoch().count() % 1'000'000'000'000'000) / 1e9,
@@ -140,11 +140,25 @@ void World::ProcessStarts(const std::string& handle, const std::string&) {
     if (store::IsFinished(row->status)) {
       Violation("a process of " + handle + " starts, but its build has ended");
     }
+    std::set<std::string> concluded;
     for (const store::StepRow& step : store::ListSteps(transaction, build)) {
       std::string id = step.plan_id;
       std::ranges::replace(id, '/', '.');
       if (id == plan && step.state == "succeeded") {
         Violation("step " + handle + " has succeeded and runs again");
+      }
+      concluded.insert(step.plan_id);
+    }
+    const auto text = store::FindPlan(transaction, build);
+    if (!text) return;
+    for (const std::string& before : StepsBefore(ValueOrThrow(ParseJson(*text)), plan)) {
+      const bool ran = std::ranges::any_of(workers_, [&](const auto& worker) {
+        return worker.second->transcripts.contains("b" + std::to_string(build.value) + "-" +
+                                                   before);
+      });
+      if (ran && !concluded.contains(before)) {
+        Violation("step " + handle + " starts before the conclusion of step " + before +
+                  " is stored");
       }
     }
   });
@@ -154,8 +168,8 @@ void World::ProcessStarts(const std::string& handle, const std::string&) {
 // ------------------------------------------------------------------------------------------
 
 void World::SetUp() {
-  database_ = ValueOrThrow(store::Database::Open(
-      {.url = "sqlite::memory:", .inline_calls = true}, clock_, Logger()));
+  database_ = ValueOrThrow(
+      store::Database::Open({.url = "sqlite::memory:", .inline_calls = true}, clock_, Logger()));
   database_->OnChange([this] { Committed(); });
   report_.pipeline = RandomPipeline(random_);
   auto parsed = ValueOrThrow(pipeline::ReadPipeline(report_.pipeline));
@@ -177,10 +191,10 @@ void World::SetUp() {
   }
   database_->Run(store::Pool::kApi, true, [&](store::Transaction& transaction) {
     const auto team = store::EnsureMainTeam(transaction, "{}");
-    pipeline_ = store::SavePipeline(transaction, team.id,
-                                    store::LayOut(parsed.pipeline, "main", ""),
-                                    {.expected_version = 0, .initially_paused = false})
-                    .id;
+    pipeline_ =
+        store::SavePipeline(transaction, team.id, store::LayOut(parsed.pipeline, "main", ""),
+                            {.expected_version = 0, .initially_paused = false})
+            .id;
     for (const store::JobRow& job : store::ListJobs(transaction, pipeline_))
       jobs_.push_back(job.id);
     for (const store::Row& row : transaction.Query("select id from resources order by id"))
@@ -338,9 +352,8 @@ void World::UserAction() {
         [build](store::Transaction& transaction) { store::SetAborted(transaction, build); },
         [node, build] { node->engine().Abort(build); });
   } else if (choice == 7) {
-    act("pauses", [job](store::Transaction& transaction) {
-      store::PauseJob(transaction, job, "user");
-    });
+    act("pauses",
+        [job](store::Transaction& transaction) { store::PauseJob(transaction, job, "user"); });
   } else if (choice == 8) {
     act("unpauses",
         [job](store::Transaction& transaction) { store::UnpauseJob(transaction, job); });
@@ -366,7 +379,8 @@ void World::UserAction() {
     act(
         "checks",
         [resource, made](store::Transaction& transaction) {
-          const auto build = checking::CreateManualCheck(transaction, resource, {}, {}, false, "user");
+          const auto build =
+              checking::CreateManualCheck(transaction, resource, {}, {}, false, "user");
           if (build) *made = *build;
         },
         [node, made] {
@@ -374,23 +388,22 @@ void World::UserAction() {
         });
   } else {
     node->Spawn([](Node& on, PipelineId id) -> Task<void> {
-      co_await UserWrites(
-          on.database(),
-          [id](store::Transaction& transaction) {
-            const auto row = store::FindPipelineById(transaction, id);
-            store::PausePipeline(transaction, *row, "user");
-          },
-          {});
+      co_await UserWrites(on.database(),
+                          [id](store::Transaction& transaction) {
+                            const auto row = store::FindPipelineById(transaction, id);
+                            store::PausePipeline(transaction, *row, "user");
+                          },
+                          {});
     }(*node, pipeline_));
     At(Now() + random_.Time(5s, 60s), [this] {
       Node* const other = AnyNode();
       if (!other) return;
-      other->Spawn(UserWrites(
-          other->database(),
-          [id = pipeline_](store::Transaction& transaction) {
-            store::UnpausePipeline(transaction, *store::FindPipelineById(transaction, id));
-          },
-          {}));
+      other->Spawn(UserWrites(other->database(),
+                              [id = pipeline_](store::Transaction& transaction) {
+                                store::UnpausePipeline(transaction,
+                                                       *store::FindPipelineById(transaction, id));
+                              },
+                              {}));
     });
   }
 }
@@ -408,10 +421,9 @@ void World::Kill(Slot& slot, std::string_view why) {
   dead_.push_back(std::move(slot.node));
   slot.frozen = false;
   slot.stopping = false;
-  At(Now() + random_.Time(10ms, slots_.size() > 1 && random_.OneIn(3) ? 60s : 3s),
-     [this, &slot] {
-       if (!slot.node) StartNode(slot);
-     });
+  At(Now() + random_.Time(10ms, slots_.size() > 1 && random_.OneIn(3) ? 60s : 3s), [this, &slot] {
+    if (!slot.node) StartNode(slot);
+  });
 }
 
 void World::NextAim() {
@@ -440,6 +452,8 @@ void World::WatchSlots() {
     if (!slot.node) continue;
     if (slot.node->torn()) {
       Kill(slot, "in a write");
+    } else if (slot.node->failed()) {
+      Kill(slot, "at its start");
     } else if (slot.node->ended()) {
       Note("ended " + slot.name);
       ForgetCoroutines(slot.node->index());
@@ -561,9 +575,8 @@ RunReport World::Run() {
   return std::move(report_);
 }
 
-Task<void> World::ReadLogTask(BuildId build, std::vector<Json>& out, bool& done) {
-  Node* const node = AnyNode();
-  auto reader = co_await node->logs().OpenReader(build, 0, false);
+Task<void> World::ReadLogTask(Node& node, BuildId build, std::vector<Json>& out, bool& done) {
+  auto reader = co_await node.logs().OpenReader(build, 0, false);
   for (;;) {
     const events::EventBatch batch = co_await reader->Next({});
     if (batch.end) break;
@@ -578,7 +591,7 @@ std::vector<Json> World::ReadLog(BuildId build) {
   bool done = false;
   Node* const node = AnyNode();
   if (!node) return out;
-  node->Spawn(ReadLogTask(build, out, done));
+  node->Spawn(ReadLogTask(*node, build, out, done));
   for (int i = 0; i < 10'000 && !done; ++i)
     StepSomething();
   if (!done) Violation("the log of build " + std::to_string(build.value) + " cannot be read");

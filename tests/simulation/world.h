@@ -34,8 +34,8 @@ struct RunReport {
   std::set<AwaitSite> hit;  ///< suspended at when a kill came
   std::int64_t kills = 0;
   std::int64_t builds = 0;
-  std::int64_t steps = 0;   ///< handlers that ran
-  std::string pipeline;     ///< its YAML
+  std::int64_t steps = 0;  ///< handlers that ran
+  std::string pipeline;    ///< its YAML
 };
 
 /// One run: a database, workers, external resources and several web nodes in one thread under a
@@ -52,8 +52,8 @@ class World final : public WorkerWorld {
   MemoryDisk& disk() { return disk_; }
   Worker& WorkerNamed(const std::string& name) { return *workers_.at(name); }
   Logger LoggerOf(const std::string& node);
-  void RunTransaction(Node& node, store::Pool pool, bool write, const store::Database::Closure& work,
-                      std::stop_token stop);
+  void RunTransaction(Node& node, store::Pool pool, bool write,
+                      const store::Database::Closure& work, std::stop_token stop);
   SteadyTime Now() const override { return clock_.Steady(); }
   void At(SteadyTime when, std::function<void()> action) override;
   Random& random() override { return random_; }
@@ -100,7 +100,7 @@ class World final : public WorkerWorld {
   void Committed();
   Node* AnyNode();
   void UserAction();
-  Task<void> ReadLogTask(BuildId build, std::vector<Json>& out, bool& done);
+  Task<void> ReadLogTask(Node& node, BuildId build, std::vector<Json>& out, bool& done);
 
   RunOptions options_;
   RunReport report_;
