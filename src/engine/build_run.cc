@@ -13,6 +13,8 @@ namespace {
 
 // Coverage of lifecycle events counts stages on a stream number of their own.
 constexpr int kStageStream = 0;
+// Between tries while the database or the disk is away.
+constexpr Duration kRetryDelay = std::chrono::seconds(1);
 
 constexpr std::array<std::string_view, 5> kOutcomeNames = {"succeeded", "failed", "errored",
                                                            "timed-out", "aborted"};
@@ -97,8 +99,6 @@ Task<void> BuildRun::Conclude(std::string plan_id, Outcome outcome, Json result,
     co_return;
   }
   if (PINION_MUTANT("conclusion-not-written")) co_return;
-  // The log first: a conclusion without the output that led to it must not survive a crash.
-  co_await writer_->Flush();
   store::StepRow step{.plan_id = std::move(plan_id),
                       .state = std::string(Name(outcome)),
                       .result = std::move(result)};
@@ -106,7 +106,8 @@ Task<void> BuildRun::Conclude(std::string plan_id, Outcome outcome, Json result,
     store::SaveStep(transaction, build, owner, step);
     if (also) also(transaction);
   };
-  co_await Write(std::move(work));
+  // The log first: a conclusion without the output that led to it must not survive a crash.
+  co_await WriteOrRetry(std::move(work), true);
 }
 
 void BuildRun::ConcludeLater(std::string plan_id, Outcome outcome, Json result, Also also) {
@@ -120,9 +121,28 @@ void BuildRun::ConcludeLater(std::string plan_id, Outcome outcome, Json result, 
 }
 
 Task<void> BuildRun::Write(Also work) {
+  return WriteOrRetry(std::move(work), false);
+}
+
+Task<void> BuildRun::WriteOrRetry(Also work, bool flush) {
+  for (;;) {
+    std::string error;
+    try {
+      co_await WriteOnce(work, flush);
+      co_return;
+    } catch (const Failure& failure) {
+      if (!build_.id || failure.error().kind != ErrorKind::kUnavailable) throw;
+      error = failure.error().message;
+    }
+    log_.Warn("what a step came to could not be written, trying again", {{"error", error}});
+    co_await services_.timers.Sleep(kRetryDelay, hooks_.token());
+  }
+}
+
+Task<void> BuildRun::WriteOnce(const Also& work, bool flush) {
   // Parallel steps may write the same ones: what a step rests on is in its own transaction.
   const std::vector<Unwritten> before = unwritten_;
-  if (!before.empty() && build_.id) co_await writer_->Flush();
+  if (build_.id && (flush || !before.empty())) co_await writer_->Flush();
   co_await services_.database.Write(
       store::Pool::kEngine,
       [build = build_.id, owner = owner_, before, work](store::Transaction& transaction) {

@@ -105,7 +105,8 @@ class BuildRun {
   /// by the next Write or Conclude: before anything on a worker rests on it, and with one flush of
   /// the log and one commit for them all.
   void ConcludeLater(std::string plan_id, Outcome outcome, Json result, Also also = {});
-  /// One transaction, with the conclusions that are still to be written.
+  /// One transaction, with the conclusions that are still to be written. While the database or the
+  /// disk of the log is away it is tried again.
   Task<void> Write(Also work);
 
   /// Makes this the run of a check that is no build: its containers belong to the scope.
@@ -127,6 +128,9 @@ class BuildRun {
   std::vector<std::string> ResourceEnv() const;
 
  private:
+  Task<void> WriteOrRetry(Also work, bool flush);
+  Task<void> WriteOnce(const Also& work, bool flush);
+
   EngineServices& services_;
   store::BuildRow build_;
   store::Owner owner_;

@@ -54,9 +54,8 @@ CheckRunner::CheckRunner(EngineServices services, std::function<void()> containe
 
 Task<checking::CheckResult> CheckRunner::RunCheck(checking::CheckRequest request,
                                                   std::stop_token stop) {
-  const std::string prefix = "check-" + std::to_string(request.scope.value) + "-" +
-                             std::to_string(services_.owner().epoch) + "-" +
-                             std::to_string(++next_) + "-";
+  const std::string prefix =
+      store::CheckHandlePrefix(request.scope, services_.owner().epoch, ++next_);
   auto log = std::make_unique<TailLog>();
   const TailLog& said = *log;
   BuildRun run(services_, RowOf(request), std::move(log), {});

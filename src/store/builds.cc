@@ -421,7 +421,7 @@ std::vector<StepRow> ListSteps(Transaction& transaction, BuildId build) {
   return steps;
 }
 
-void SaveStep(Transaction& transaction, BuildId build, const Owner& owner, const StepRow& step) {
+void GuardBuild(Transaction& transaction, BuildId build, const Owner& owner) {
   GuardOwner(transaction, owner);
   const auto row = transaction.QueryOne(
       transaction.Pick(
@@ -434,6 +434,10 @@ void SaveStep(Transaction& transaction, BuildId build, const Owner& owner, const
     throw Failure(ErrorKind::kConflict, "build " + std::to_string(build.value) +
                                             " has ended or is no longer run by node " + owner.node);
   }
+}
+
+void SaveStep(Transaction& transaction, BuildId build, const Owner& owner, const StepRow& step) {
+  GuardBuild(transaction, build, owner);
   transaction.Execute(
       "insert into build_steps (build_id, plan_id, attempt, state, result) values ($1, $2, $3, $4, "
       "$5) on conflict (build_id, plan_id, attempt) do update set state = excluded.state, result = "

@@ -216,5 +216,8 @@ std::vector<StepRow> ListSteps(Transaction& transaction, BuildId build);
 /// Writes or overwrites, guarded by the owner's lease; refused (kConflict) when the build has ended
 /// or is another's.
 void SaveStep(Transaction& transaction, BuildId build, const Owner& owner, const StepRow& step);
+/// kConflict unless the build runs and is this owner's, whose lease holds until the transaction
+/// ends: for everything else that is written in a build's name.
+void GuardBuild(Transaction& transaction, BuildId build, const Owner& owner);
 
 }  // namespace pinion::store

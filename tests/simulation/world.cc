@@ -86,11 +86,6 @@ void World::RunTransaction(Node& node, store::Pool pool, bool write,
     }
   }
   database_->Run(pool, write, work, stop);
-  // The commit went through, its answer was lost: the closure runs once more.
-  if (write && faults_ && random_.OneIn(300)) {
-    Note(node.name() + " writes again");
-    database_->Run(pool, write, work, stop);
-  }
   if (faults_ && write && random_.OneIn(1500)) {
     throw Failure(ErrorKind::kUnavailable, "the connection was lost after the commit");
   }
@@ -279,7 +274,7 @@ void World::PlanFaults(Duration length) {
   });
   often(3, [this] {
     Slot& slot = slots_[random_.Below(slots_.size())];
-    if (!slot.node) return;
+    if (!slot.node || !slot.node->started() || slot.stopping) return;
     Note("stop " + slot.name);
     slot.stopping = true;
     slot.node->BeginShutdown();
@@ -462,6 +457,12 @@ void World::WatchSlots() {
         if (!slot.node) StartNode(slot);
       });
     } else if (slot.node->lease_lost() && !slot.stopping) {
+      // Its process ends, and another is started: it has nothing left to do.
+      Note("lease lost " + slot.name);
+      if (!slot.node->started()) {
+        Kill(slot, "without its lease");
+        continue;
+      }
       slot.stopping = true;
       slot.node->BeginShutdown();
     }
