@@ -72,6 +72,21 @@ void BuildRun::EmitOnce(const std::string& plan_id, Stage stage, const protocol:
                                           .end = static_cast<std::uint64_t>(stage)});
 }
 
+void BuildRun::EmitEnd(store::BuildStatus status) {
+  if (released_ || Announced("", Stage::kFinished)) return;
+  // How far the log covers the build's stages tells the status, too.
+  const auto end = static_cast<std::uint64_t>(Stage::kFinished) + static_cast<std::uint64_t>(status);
+  writer_->Append(protocol::StatusEvent(store::Name(status), now()),
+                  events::Coverage{.plan_id = "", .stream = kStageStream, .end = end});
+}
+
+std::optional<store::BuildStatus> BuildRun::DecidedEnd() const {
+  const std::uint64_t covered = writer_->Covered("", 1, kStageStream);
+  const auto finished = static_cast<std::uint64_t>(Stage::kFinished);
+  if (covered <= finished) return std::nullopt;
+  return static_cast<store::BuildStatus>(covered - finished);
+}
+
 void BuildRun::Errored(const std::string& plan_id, std::string_view message) {
   if (released_) return;
   log_.Info("step errored", {{"step", plan_id}, {"error", message}});

@@ -84,6 +84,10 @@ class BuildRun {
   /// Appends an event that a step announces once in its life, crashes included.
   void EmitOnce(const std::string& plan_id, Stage stage, const protocol::Event& event);
   bool Announced(const std::string& plan_id, Stage stage) const;
+  /// The last status event of the build, from which on its end is decided, crashes included.
+  void EmitEnd(store::BuildStatus status);
+  /// What a former life decided, but did not write to the database any more.
+  std::optional<store::BuildStatus> DecidedEnd() const;
   /// Tells what went wrong in a step (or, with an empty id, in the build).
   void Errored(const std::string& plan_id, std::string_view message);
   /// A line of the engine's own in a step's log.

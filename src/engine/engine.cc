@@ -150,6 +150,11 @@ Task<void> Engine::RunClaimed(BuildId build) {
   run.log().Info("build runs", {{"resumed", !run.IsNew()}});
   run.EmitOnce("", Stage::kStarted, protocol::StatusEvent("started", run.now()));
 
+  // What its watchers were told stands, though the row was not written.
+  if (const auto decided = run.DecidedEnd()) {
+    co_await End(run, *decided);
+    co_return;
+  }
   const Outcome outcome = co_await RunPlan(run, claimed->plan);
   running_[build].run = nullptr;
   if (run.released()) {
@@ -177,7 +182,7 @@ Task<Outcome> Engine::RunPlan(BuildRun& run, const std::string& text) {
 }
 
 Task<void> Engine::End(BuildRun& run, store::BuildStatus status) {
-  run.EmitOnce("", Stage::kFinished, protocol::StatusEvent(store::Name(status), run.now()));
+  run.EmitEnd(status);
   for (;;) {
     std::string error;
     try {

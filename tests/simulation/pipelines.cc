@@ -1,5 +1,6 @@
 #include "pipelines.h"
 
+#include <map>
 #include <vector>
 
 namespace pinion::simulation {
@@ -23,8 +24,8 @@ class Writer {
     // What puts go to is an input of no first job: or builds would make builds for ever.
     text += "- {name: out, type: mock, check_every: 1m, source: {name: out}}\n";
     text += "jobs:\n";
-    const int jobs = random_.Between(2, 4);
-    for (int i = 0; i < jobs; ++i)
+    jobs_ = random_.Between(2, 4);
+    for (int i = 0; i < jobs_; ++i)
       text += Job(i);
     return text;
   }
@@ -63,18 +64,21 @@ class Writer {
     std::string text;
     got_.clear();
     for (int r = 0; r < resources_; ++r) {
-      if (r > 0 && random_.OneIn(2)) continue;
+      // The last job gets what no other did: a resource that nobody uses is an error.
+      const bool needed = index == jobs_ - 1 && users_[r].empty();
+      if (r > 0 && !needed && random_.OneIn(2)) continue;
       const std::string name = "r" + Number(r);
       got_.push_back(name);
       std::string get = "{get: " + name;
       if (r == 0 || random_.OneIn(2)) get += ", trigger: true";
-      if (index > 0 && random_.OneIn(2)) {
-        get += ", passed: [j" + Number(random_.Between(0, index - 1)) + "]";
+      if (!users_[r].empty() && random_.OneIn(2)) {
+        get += ", passed: [j" + Number(random_.Pick(users_[r])) + "]";
       }
       if (random_.OneIn(4)) get += ", version: every";
       text += "  - " + get + "}\n";
+      users_[r].push_back(index);
     }
-    if (index > 0 && random_.OneIn(4)) text += "  - {get: out, trigger: true}\n";
+    if (index == 1 || (index > 1 && random_.OneIn(4))) text += "  - {get: out, trigger: true}\n";
     return text;
   }
 
@@ -149,6 +153,8 @@ class Writer {
 
   Random& random_;
   int resources_ = 0;
+  int jobs_ = 0;
+  std::map<int, std::vector<int>> users_;  ///< jobs by resource
   int next_ = 0;
   std::vector<std::string> got_;
 };
