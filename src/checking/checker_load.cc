@@ -248,6 +248,7 @@ void Checker::Attach(store::Transaction& transaction, Loaded& loaded) {
     transaction.Execute("update scopes set next_check = $2 where id = $1", {scope, next});
   }
   loaded.due_in = std::min(next, row.next_check.value_or(next)) - transaction.now();
+  if (*row.last_check_end > transaction.now()) loaded.due_in = 0;  // the clock was set back
 }
 
 Task<void> Checker::Place(Found found) {

@@ -75,7 +75,8 @@ void BuildRun::EmitOnce(const std::string& plan_id, Stage stage, const protocol:
 void BuildRun::EmitEnd(store::BuildStatus status) {
   if (released_ || Announced("", Stage::kFinished)) return;
   // How far the log covers the build's stages tells the status, too.
-  const auto end = static_cast<std::uint64_t>(Stage::kFinished) + static_cast<std::uint64_t>(status);
+  const auto end =
+      static_cast<std::uint64_t>(Stage::kFinished) + static_cast<std::uint64_t>(status);
   writer_->Append(protocol::StatusEvent(store::Name(status), now()),
                   events::Coverage{.plan_id = "", .stream = kStageStream, .end = end});
 }

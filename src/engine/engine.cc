@@ -121,6 +121,7 @@ Task<void> Engine::Run(BuildId build) {
     } catch (...) {
       stopped = std::current_exception();
     }
+    running_[build].run = nullptr;
     // While the database or the disk is away nobody else can run it either.
     if (!error || releasing_) break;
     services_.log.Warn("a build could not be run, trying again",
@@ -144,17 +145,17 @@ Task<void> Engine::RunClaimed(BuildId build) {
   auto writer = co_await services_.logs.OpenWriter(build);
   BuildRun run(services_, claimed->row, std::move(writer), std::move(claimed->steps));
   if (releasing_) co_return;
+  // What its watchers were told stands, though the row was not written.
+  if (const auto decided = run.DecidedEnd()) {
+    co_await End(run, *decided);
+    co_return;
+  }
   Running& running = running_[build];
   running.run = &run;
   if (claimed->row.aborted || running.aborted) run.root().Interrupt(Outcome::kAborted);
   run.log().Info("build runs", {{"resumed", !run.IsNew()}});
   run.EmitOnce("", Stage::kStarted, protocol::StatusEvent("started", run.now()));
 
-  // What its watchers were told stands, though the row was not written.
-  if (const auto decided = run.DecidedEnd()) {
-    co_await End(run, *decided);
-    co_return;
-  }
   const Outcome outcome = co_await RunPlan(run, claimed->plan);
   running_[build].run = nullptr;
   if (run.released()) {

@@ -108,10 +108,12 @@ bool AttachResourceType(Transaction& transaction, ResourceTypeId type, ScopeId s
 }
 
 bool ClaimCheck(Transaction& transaction, ScopeId scope, std::int64_t lease, bool even_if_early) {
+  // What began or ended in the future was noted before the clock was set back: neither the claim
+  // nor the next check's time means anything then.
   return transaction.Execute(
              "update scopes set last_check_start = $2, claimed_until = $3 where id = $1 and "
-             "(claimed_until is null or claimed_until <= $2) and ($4 = 1 or next_check is null or "
-             "next_check <= $2)",
+             "(claimed_until is null or claimed_until <= $2 or last_check_start > $2) and ($4 = 1 "
+             "or next_check is null or next_check <= $2 or last_check_end > $2)",
              {scope, transaction.now(), transaction.now() + lease, even_if_early}) > 0;
 }
 
