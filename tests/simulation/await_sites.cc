@@ -49,7 +49,7 @@ struct Exclusion {
   bool used = false;
 };
 
-/// Lines of "FILE | TEXT OF THE LINE, or * | REASON".
+/// Lines of "FILE, or * | TEXT OF THE LINE, or * | REASON".
 std::vector<Exclusion> ReadExclusions(const fs::path& path) {
   std::vector<Exclusion> exclusions;
   std::ifstream in(path);
@@ -110,7 +110,8 @@ AwaitSites FindAwaitSites(const std::string& source_dir) {
       if (at == std::string::npos || line.substr(0, at).contains("//")) continue;
       const std::string site = SiteOf(name.c_str(), number);
       const auto excluded = std::ranges::find_if(exclusions, [&](const Exclusion& one) {
-        return one.file == name && (one.text == "*" || line.contains(one.text));
+        return (one.file == "*" || one.file == name) &&
+               (one.text == "*" || line.contains(one.text));
       });
       if (excluded == exclusions.end()) {
         sites.existing.push_back(site);
