@@ -21,7 +21,7 @@ def digest_of(data):
 
 
 def tar(*entries):
-    """A tar stream of (name, content) files; content None is a folder, a TarInfo stands for itself."""
+    """A tar stream of (name, text or bytes) files; None for content is a folder, a TarInfo stands for itself."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for entry in entries:
@@ -35,8 +35,9 @@ def tar(*entries):
                 info.type = tarfile.DIRTYPE
                 archive.addfile(info)
             else:
-                info.size = len(content)
-                archive.addfile(info, io.BytesIO(content.encode()))
+                data = content if isinstance(content, bytes) else content.encode()
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
     return out.getvalue()
 
 

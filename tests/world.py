@@ -149,9 +149,9 @@ class Repository:
 class Server:
     """`pinion quickstart` on SERVER's loopback, with its state below folder."""
 
-    def __init__(self, folder, *options, database=None):
+    def __init__(self, folder, *options, database=None, port=8080):
         self.folder = folder
-        self.port = 8080
+        self.port = port
         self.url = f"http://127.0.0.1:{self.port}"
         self.options = ["--state-dir", str(folder / "state"), "--bind-port", str(self.port), "--add-local-user", "test:test",
                         "--add-local-user", "guest:guest", "--main-team-local-user", "test", *options]

@@ -21,19 +21,22 @@ std::optional<present::BuildSummary> ToSummary(const store::JobView& job,
                             job.instance_vars, job.name);
 }
 
+present::JobHead ToJobHead(const store::JobView& job) {
+  return {.id = job.id.value,
+          .name = job.name,
+          .team_name = job.team_name,
+          .pipeline_id = job.pipeline.value,
+          .pipeline_name = job.pipeline_name,
+          .pipeline_instance_vars = present::StoredJson(job.instance_vars),
+          .paused = job.paused,
+          .paused_by = job.paused_by,
+          .paused_at = job.paused_at,
+          .has_new_inputs = job.has_new_inputs,
+          .groups = job.groups};
+}
+
 present::JobSummary ToJobSummary(const store::JobView& job) {
-  present::JobSummary summary;
-  summary.id = job.id.value;
-  summary.name = job.name;
-  summary.team_name = job.team_name;
-  summary.pipeline_id = job.pipeline.value;
-  summary.pipeline_name = job.pipeline_name;
-  summary.pipeline_instance_vars = present::StoredJson(job.instance_vars);
-  summary.paused = job.paused;
-  summary.paused_by = job.paused_by;
-  summary.paused_at = job.paused_at;
-  summary.has_new_inputs = job.has_new_inputs;
-  summary.groups = job.groups;
+  present::JobSummary summary{ToJobHead(job)};
   summary.finished_build = ToSummary(job, job.finished_build);
   summary.next_build = ToSummary(job, job.next_build);
   summary.transition_build = ToSummary(job, job.transition_build);
@@ -54,18 +57,7 @@ struct JobDetail {
 
 present::Job ToJob(const JobDetail& detail, bool with_comment) {
   const store::JobView& view = detail.view;
-  present::Job job;
-  job.id = view.id.value;
-  job.name = view.name;
-  job.team_name = view.team_name;
-  job.pipeline_id = view.pipeline.value;
-  job.pipeline_name = view.pipeline_name;
-  job.pipeline_instance_vars = present::StoredJson(view.instance_vars);
-  job.paused = view.paused;
-  job.paused_by = view.paused_by;
-  job.paused_at = view.paused_at;
-  job.has_new_inputs = view.has_new_inputs;
-  job.groups = view.groups;
+  present::Job job{ToJobHead(view)};
   job.disable_manual_trigger = view.disable_manual_trigger;
   job.disable_reruns = view.disable_reruns;
   if (detail.next) job.next_build = present::ToBuild(*detail.next, with_comment);

@@ -1,4 +1,5 @@
 #include "app/local_worker.h"
+#include "protocol/versions.h"
 
 #include <unistd.h>
 
@@ -21,7 +22,6 @@ namespace {
 namespace fs = std::filesystem;
 
 // Of the protocol that workers speak; upstream's web nodes look at it.
-constexpr std::string_view kWorkerVersion = "3.0";
 constexpr Duration kShutdownGrace = std::chrono::seconds(2);
 
 std::string HostName() {
@@ -114,7 +114,7 @@ store::WorkerRow LocalWorker::Registration() const {
           .garden_addr = "unix:" + work + "/garden.sock",
           .baggageclaim_url = "unix:" + work + "/baggageclaim.sock",
           .resource_types = resource_types_,
-          .version = std::string(kWorkerVersion),
+          .version = std::string(protocol::kWorkerVersion),
           .start_time = timers_.clock().UnixSeconds()};
 }
 

@@ -1,8 +1,10 @@
 #include "app/server.h"
+#include "protocol/versions.h"
 
 #include <unistd.h>
 
 #include <filesystem>
+#include <random>
 
 #include "api/server.h"
 #include "app/controls.h"
@@ -33,6 +35,8 @@ namespace fs = std::filesystem;
 
 constexpr Duration kRequestGrace = std::chrono::seconds(3);
 constexpr std::string_view kRole = "quickstart";
+constexpr scheduling::Scheduler::Options kScheduling;
+constexpr fleet::CollectorOptions kCollection;
 
 /// This process's name among the nodes: kept, so that the next process in this folder is the same
 /// node and takes up what this one left.
@@ -68,6 +72,7 @@ struct Server::Parts {
   std::unique_ptr<store::ChangeFollower> feed;
   std::unique_ptr<fleet::WorkerRegistry> fleet;
   std::unique_ptr<LocalWorker> worker;
+  std::unique_ptr<components::Registry> components;
   engine::ImageMetadataCache image_metadata;
   engine::BaseTypes base_types;
   engine::SingleFlight gets;
@@ -85,7 +90,6 @@ struct Server::Parts {
   std::unique_ptr<ManualChecks> manual_checks;
   std::unique_ptr<Hijacking> hijacking;
   std::unique_ptr<ArtifactStreams> artifacts;
-  std::unique_ptr<components::Registry> components;
   api::ChangeNotice notice;
   std::unique_ptr<api::Services> services;
   std::unique_ptr<api::Api> api;
@@ -154,7 +158,9 @@ Task<Result<void>> Server::Start() {
   p.tasks->Spawn(p.lease->Run(p.tasks->stop_token()));
 
   p.feed = std::make_unique<store::ChangeFollower>(*p.database, executor, *p.timers, log_);
-  p.fleet = std::make_unique<fleet::WorkerRegistry>(executor, *p.timers, *p.database, log_);
+  p.fleet = std::make_unique<fleet::WorkerRegistry>(
+      executor, *p.timers, *p.database, log_,
+      fleet::WorkerRegistryOptions{.worker_version = std::string(protocol::kWorkerVersion)});
   co_await p.fleet->Start();
   p.worker = std::make_unique<LocalWorker>(executor, *p.timers, log_, options_);
   if (auto started = co_await p.worker->Start(); !started) {
@@ -162,6 +168,7 @@ Task<Result<void>> Server::Start() {
   }
   co_await p.fleet->Register(p.worker->Registration(), Duration::zero());
 
+  AddComponents();
   p.id_tokens = std::make_unique<secrets::IdTokens>(*p.database, p.clock);
   p.id_tokens->SetIssuer(options_.external_url);
   p.var_sources = std::make_unique<secrets::VarSources>(*p.database, *p.id_tokens);
@@ -184,7 +191,7 @@ Task<Result<void>> Server::Start() {
                                         .checks = p.checks_in_flight,
                                         .global_resources = options_.global_resources,
                                         .var_sources = p.var_sources.get()};
-  p.engine = std::make_unique<engine::Engine>(services);
+  p.engine = std::make_unique<engine::Engine>(services, p.components->RunsOf("engine"));
   p.engine_control = std::make_unique<EngineControl>(*p.engine);
   p.check_runner = std::make_unique<engine::CheckRunner>(services, [&p] { p.collector->Notify(); });
   p.checker = std::make_unique<checking::Checker>(
@@ -194,7 +201,8 @@ Task<Result<void>> Server::Start() {
                                   .feed = *p.feed,
                                   .sources = *p.sources,
                                   .runner = *p.check_runner,
-                                  .log = log_},
+                                  .log = log_,
+                                  .ran = p.components->RunsOf("checker")},
       checking::Checker::Options{
           .interval = options_.resource_checking_interval,
           .webhook_interval = options_.resource_with_webhook_checking_interval,
@@ -210,18 +218,39 @@ Task<Result<void>> Server::Start() {
                                       .starter = *p.engine_control,
                                       .checks = *p.checker,
                                       .owner = owner,
-                                      .log = log_},
-      scheduling::Scheduler::Options{});
-  p.collector =
-      std::make_unique<fleet::Collector>(executor, *p.timers, *p.database, *p.fleet, log_);
+                                      .log = log_,
+                                      .ran = p.components->RunsOf("scheduler")},
+      kScheduling);
+  p.collector = std::make_unique<fleet::Collector>(executor, *p.timers, *p.database, *p.fleet, log_,
+                                                   kCollection, p.components->RunsOf("collector"));
   p.feed->Subscribe(
       [this](const std::vector<store::Change>& changes, bool) { OnChanges(changes); });
   co_await p.feed->Start();
+  co_await p.components->Start(p.tasks->stop_token());
   co_await p.engine->TakeUp();
   co_await p.scheduler->Start();
   co_await p.checker->Start();
   p.tasks->Spawn(p.collector->Run(p.tasks->stop_token()));
   co_return co_await Serve();
+}
+
+void Server::AddComponents() {
+  Parts& p = *parts_;
+  p.components = std::make_unique<components::Registry>(loop_.executor(), *p.database, *p.timers,
+                                                        log_, std::random_device()());
+  const auto add = [&p](std::string name, Duration interval, std::function<void(bool)> set_paused) {
+    p.components->Add({.name = std::move(name),
+                       .role = std::string(kRole),
+                       .interval = interval,
+                       .set_paused = std::move(set_paused)});
+  };
+  add("scheduler", kScheduling.sweep, [&p](bool paused) { p.scheduler->SetPaused(paused); });
+  add("checker", {}, [&p](bool paused) { p.checker->SetPaused(paused); });
+  add("engine", {}, [&p](bool paused) { p.engine->SetPaused(paused); });
+  add("collector", kCollection.sweep_interval,
+      [&p](bool paused) { p.collector->SetPaused(paused); });
+  for (const std::string_view serving : {"api", "change-feed", "lease", "worker"})
+    add(std::string(serving), {}, nullptr);
 }
 
 Task<Result<void>> Server::Serve() {
@@ -273,6 +302,16 @@ void Server::OnChanges(const std::vector<store::Change>& changes) {
       p.logs->MarkEnded(BuildId{change.id});  // another node may have run it
     }
     if (change.kind == store::kWorkerChanged) p.tasks->Spawn(p.fleet->Refresh());
+    if (components::Registry::Concerns(change.kind)) p.tasks->Spawn(ReloadComponents());
+  }
+}
+
+Task<void> Server::ReloadComponents() {
+  try {
+    co_await parts_->components->Reload(parts_->tasks->stop_token());
+  } catch (const Failure& failure) {
+    log_.Warn("which components are paused could not be read: pause or unpause again",
+              {{"error", failure.what()}});
   }
 }
 
@@ -297,6 +336,7 @@ Task<void> Server::Shutdown() {
     p.tasks->RequestStop();
     co_await p.tasks->Join();
   }
+  if (p.components) co_await p.components->Stop();
   if (p.fleet) co_await p.fleet->Close();
   if (p.worker) co_await p.worker->Shutdown();
   if (p.lease) co_await p.lease->Release({});

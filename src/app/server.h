@@ -31,6 +31,8 @@ class Server {
 
   Task<Result<void>> Serve();
   void OnChanges(const std::vector<store::Change>& changes);
+  void AddComponents();
+  Task<void> ReloadComponents();
   void TakeUpBuilds();
   void LeaseLost();
 

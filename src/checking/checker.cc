@@ -49,8 +49,13 @@ void Checker::Schedule(ScopeId id, std::optional<SteadyTime> when) {
   Arm();
 }
 
+void Checker::SetPaused(bool paused) {
+  paused_ = paused;
+  Arm();
+}
+
 void Checker::Arm() {
-  if (due_.empty() || !started_) {
+  if (due_.empty() || !started_ || paused_) {
     timer_.Cancel();
     return;
   }
@@ -108,6 +113,7 @@ Task<void> Checker::Check(ScopeId id, Watched watched, bool requested) {
   bool claimed = false;
   bool cancelled = false;
   std::optional<Error> unsaved;
+  const SteadyTime begun = services_.timers.clock().Steady();
   const std::stop_token stop = tasks_.stop_token();
   try {
     if (co_await KeyChanged(watched)) {
@@ -146,6 +152,10 @@ Task<void> Checker::Check(ScopeId id, Watched watched, bool requested) {
     } catch (const Failure& failure) {
       unsaved = failure.error();
     }
+  }
+  // That a resource's check fails is the resource's affair.
+  if (services_.ran && (claimed || unsaved)) {
+    services_.ran(begun, unsaved ? unsaved->message : "");
   }
   if (unsaved) {
     services_.log.Warn("a check could not be recorded, it is made again",

@@ -189,6 +189,23 @@ TEST_P(CheckerTest, NeverMeansOnlyWhenAsked) {
   EXPECT_EQ(checks(), 2U);
 }
 
+TEST_P(CheckerTest, DuringAPauseNothingIsCheckedAndNothingForgotten) {
+  StartChecker();
+  const ResourceId r = Add("r", R"("source":{},"check_every":"never")");
+  Add("other", R"("source":{"a":1},"check_every":"30s")");
+  ASSERT_EQ(checks(), 1U);
+  checker_->SetPaused(true);
+  checker_->RequestChecks({r});
+  virtual_clock_.Set(virtual_clock_.Steady() + minutes(5));
+  timers_.FireDue();
+  while (loop_.Poll() > 0) {
+  }
+  EXPECT_EQ(checks(), 1U);
+  checker_->SetPaused(false);
+  Advance(seconds(1));
+  EXPECT_EQ(checks(), 3U);
+}
+
 TEST_P(CheckerTest, WhatTriggersNothingIsCheckedUntilItHasVersions) {
   StartChecker();
   const ResourceId input = Add("input", R"("source":{"i":1})", false);

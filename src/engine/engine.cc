@@ -50,8 +50,10 @@ std::optional<Claimed> Claim(store::Transaction& transaction, BuildId build,
 
 }  // namespace
 
-Engine::Engine(EngineServices services)
-    : services_(std::move(services)), tasks_(services_.executor, services_.log, "builds") {}
+Engine::Engine(EngineServices services, RunListener ran)
+    : services_(std::move(services)),
+      ran_(std::move(ran)),
+      tasks_(services_.executor, services_.log, "builds") {}
 
 Engine::~Engine() = default;
 
@@ -75,8 +77,13 @@ Task<void> Engine::Sweep() {
   co_await TakeUp();
 }
 
+void Engine::SetPaused(bool paused) {
+  if (std::exchange(paused_, paused) && !paused) tasks_.Spawn(TakeUp());
+}
+
 void Engine::Start(BuildId build) {
-  if (releasing_ || running_.contains(build)) return;
+  // What is not begun now, the end of the pause or the next process takes up.
+  if (paused_ || releasing_ || running_.contains(build)) return;
   running_.emplace(build, Running());
   tasks_.Spawn(Run(build));
 }
@@ -112,6 +119,7 @@ Task<void> Engine::Release() {
 
 Task<void> Engine::Run(BuildId build) {
   std::exception_ptr stopped;
+  const SteadyTime begun = services_.timers.clock().Steady();
   for (;;) {
     std::optional<Error> error;
     try {
@@ -133,6 +141,7 @@ Task<void> Engine::Run(BuildId build) {
     }
   }
   running_.erase(build);
+  if (ran_) ran_(begun, "");
   if (stopped) std::rethrow_exception(stopped);
 }
 

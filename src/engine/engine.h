@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 
+#include "async/run_listener.h"
 #include "async/task_group.h"
 #include "engine/build_run.h"
 
@@ -13,7 +14,8 @@ namespace pinion::engine {
 /// Everything on one loop.
 class Engine {
  public:
-  explicit Engine(EngineServices services);
+  /// `ran`: told of each build's end here; may be none.
+  explicit Engine(EngineServices services, RunListener ran = {});
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
   ~Engine();
@@ -22,6 +24,8 @@ class Engine {
   /// over. From the first time on it does so again by itself every few minutes, for what a failure
   /// or a node that died between two commits has left.
   Task<void> TakeUp();
+  /// While it is paused no build begins; those that run go on. Before TakeUp() too.
+  void SetPaused(bool paused);
   /// Runs this build unless it runs already.
   void Start(BuildId build);
   /// The build never ran, because no plan could be made: says why in its log, which then ends.
@@ -51,6 +55,8 @@ class Engine {
 
   std::map<BuildId, Running> running_;
   Timers::Handle sweep_timer_;
+  RunListener ran_;
+  bool paused_ = false;
   bool releasing_ = false;
   TaskGroup tasks_;
 };

@@ -16,6 +16,11 @@
 namespace pinion::engine {
 namespace {
 
+// As upstream: a task writes to a terminal, so that programs show colours and do not hold lines
+// back, wide enough that they do not wrap them.
+constexpr protocol::garden::Tty kTerminal{
+    .window_size = protocol::garden::WindowSize{.columns = 500, .rows = 500}, .verbatim = true};
+
 std::string WorkingDirectory(const std::string& step_name) {
   // Stable over builds: caches are kept by path, and compilers write paths into what they make.
   return "/tmp/build/" + ToHex(Sha256(step_name)).substr(0, 8);
@@ -200,7 +205,8 @@ Task<Conclusion> RunTask(LeafContext context) {
       .path = config.run.path,
       .args = config.run.args,
       .dir = config.run.dir.empty() ? dir : Resolve(dir, config.run.dir),
-      .user = config.run.user.empty() ? container.image_user : config.run.user};
+      .user = config.run.user.empty() ? container.image_user : config.run.user,
+      .tty = kTerminal};
   Conclusion conclusion;
   ProcessEnd end;
   try {

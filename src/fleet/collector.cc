@@ -10,13 +10,15 @@ using store::Transaction;
 using store::WorkerState;
 
 Collector::Collector(Executor executor, Timers& timers, store::Database& database,
-                     WorkerRegistry& registry, Logger log, CollectorOptions options)
+                     WorkerRegistry& registry, Logger log, CollectorOptions options,
+                     RunListener ran)
     : executor_(std::move(executor)),
       timers_(timers),
       database_(database),
       registry_(registry),
       log_(std::move(log)),
       options_(options),
+      ran_(std::move(ran)),
       tasks_(executor_, log_, "collector") {}
 
 Collector::Numbers Collector::numbers() const {
@@ -26,18 +28,29 @@ Collector::Numbers Collector::numbers() const {
   return numbers;
 }
 
+void Collector::SetPaused(bool paused) {
+  paused_ = paused;
+  wake_.Set();
+}
+
 Task<void> Collector::Run(std::stop_token stop) {
   next_sweep_ = timers_.clock().Steady();
   std::exception_ptr end;
   try {
     for (;;) {
-      const bool sweep = timers_.clock().Steady() >= next_sweep_;
-      if (sweep) next_sweep_ = timers_.clock().Steady() + options_.sweep_interval;
+      while (paused_)
+        co_await wake_.Wait(stop);
+      const SteadyTime begun = timers_.clock().Steady();
+      const bool sweep = begun >= next_sweep_;
+      if (sweep) next_sweep_ = begun + options_.sweep_interval;
+      std::string error;
       try {
         co_await Round(sweep);
       } catch (const Failure& failure) {
-        log_.Warn("a round of collection failed", {{"error", failure.error().message}});
+        error = failure.error().message;
+        log_.Warn("a round of collection failed", {{"error", error}});
       }
+      if (ran_) ran_(begun, error);
       co_await timers_.Sleep(options_.shortest_pause, stop);
       co_await WaitForReason(stop);
     }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "async/run_listener.h"
 #include "async/signal.h"
 #include "async/task_group.h"
 #include "fleet/registry.h"
@@ -29,12 +30,14 @@ struct CollectorOptions {
 class Collector {
  public:
   Collector(Executor executor, Timers& timers, store::Database& database, WorkerRegistry& registry,
-            Logger log, CollectorOptions options = {});
+            Logger log, CollectorOptions options = {}, RunListener ran = {});
   Collector(const Collector&) = delete;
   Collector& operator=(const Collector&) = delete;
 
   /// Runs until stopped; ends what it destroys then. Once.
   Task<void> Run(std::stop_token stop);
+  /// While it is paused no round begins; what is being destroyed goes on. Before Run() too.
+  void SetPaused(bool paused);
   /// Something may be no longer needed: a build ended, a container was left.
   void Notify() { wake_.Set(); }
 
@@ -76,6 +79,8 @@ class Collector {
   WorkerRegistry& registry_;
   Logger log_;
   CollectorOptions options_;
+  RunListener ran_;  // may be none
+  bool paused_ = false;
   Signal wake_;
   SteadyTime next_sweep_{};
   std::set<Key> under_way_;

@@ -84,7 +84,7 @@ Task<void> FakeWorker::HandleContainer(http::Exchange& exchange, std::vector<std
     co_await Answer(exchange, 200, ToText(JsonObject{{"Handles", handles}}));
     co_return;
   }
-  const std::string handle = parts[1];
+  const std::string& handle = parts[1];
   if (request.method == "DELETE" && stuck.contains(handle)) {
     co_await WaitForChange(exchange.stop());
     co_return;

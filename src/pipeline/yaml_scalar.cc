@@ -153,7 +153,7 @@ std::string FloatText(double value, int bits) {
           ? std::to_chars(buffer, buffer + sizeof(buffer), static_cast<float>(value),
                           std::chars_format::scientific)
           : std::to_chars(buffer, buffer + sizeof(buffer), value, std::chars_format::scientific);
-  const std::string text(buffer, end.ptr);
+  std::string text(buffer, end.ptr);
   const std::size_t mark = text.find('e');
   const int exponent = std::stoi(text.substr(mark + 1));
   std::string sign;

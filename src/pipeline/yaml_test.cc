@@ -7,7 +7,6 @@ namespace pinion::pipeline {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::StartsWith;
 
 std::string Text(std::string_view yaml) {
   const auto document = ParseYaml(yaml);

@@ -112,9 +112,13 @@ struct WindowSize {
 
 struct Tty {
   std::optional<WindowSize> window_size;
+  /// Output stays as the program wrote it, no carriage return before each line's end; nothing is
+  /// echoed. Pinion's extension: other workers do not know it.
+  bool verbatim = false;
   template <class Self, class Visit>
   static void Fields(Self& self, Visit& visit) {
     visit("window_size", self.window_size, kOmitEmpty);
+    visit("verbatim", self.verbatim, kOmitEmpty);
   }
 };
 

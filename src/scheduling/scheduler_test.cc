@@ -236,6 +236,21 @@ TEST_P(SchedulerTest, AChainOfPassedJobsRunsByItself) {
   EXPECT_EQ(Builds(c), "1 started r=2");
 }
 
+TEST_P(SchedulerTest, WhatHappensDuringAPauseStartsAfterIt) {
+  const ResourceId r = Resource("r");
+  const JobId job = Job("job", {{"r", r, {}, true, ""}});
+  StartScheduler();
+  scheduler_->SetPaused(true);
+  node_->Run(store::Pool::kApi, true, [&](Transaction& t) { AddVersion(t, r, "1"); });
+  loop_.RunUntilDone(feed_->CatchUp());
+  while (loop_.Poll() > 0) {
+  }
+  EXPECT_EQ(Builds(job), "");
+  scheduler_->SetPaused(false);
+  Settle();
+  EXPECT_EQ(Builds(job), "1 started r=1");
+}
+
 TEST_P(SchedulerTest, EveryVersionGetsItsBuild) {
   const ResourceId r = Resource("r");
   const JobId job = Job("job", {{"r", r, {}, true, "every"}});

@@ -11,6 +11,16 @@ inline void AddTeam(Options& options, std::string& team) {
   options.Add({.name = "team", .doc = "Act on this team instead of the target's"}, team);
 }
 
+inline void AddJob(Options& options, std::string& job, std::string doc = "The job",
+                   bool required = false) {
+  options.Add({.name = "job",
+               .doc = std::move(doc),
+               .short_name = 'j',
+               .value_name = "PIPELINE/JOB",
+               .required = required},
+              job);
+}
+
 inline void AddJson(Options& options, bool& json) {
   options.Add({.name = "json", .doc = "Print JSON"}, json);
 }

@@ -364,6 +364,7 @@ create table components (
   name text primary key,
   role text not null,
   interval_ns bigint not null,                 -- 0: serves, does not tick
+  pausable bigint not null default 1,          -- 0: without it, others would do harm
   paused bigint not null default 0,
   last_ran bigint,
   last_duration_us bigint,

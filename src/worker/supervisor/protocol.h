@@ -46,8 +46,9 @@ enum PinionKind {
 };
 
 /* A process's specification: texts, each ended by a NUL, in this order: uid, gid, number of
- * additional groups, those groups, terminal's columns, terminal's rows, working folder, number of
- * arguments, those arguments (the first is the program), the rest: environment. */
+ * additional groups, those groups, terminal's columns, terminal's rows, whether the terminal is
+ * verbatim, working folder, number of arguments, those arguments (the first is the program), the
+ * rest: environment. */
 
 enum { kPinionSpecBytesMax = 8 << 20 };
 
