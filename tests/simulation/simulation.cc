@@ -11,7 +11,7 @@
 namespace pinion::simulation {
 namespace {
 
-constexpr std::size_t kAims = 6;
+constexpr std::size_t kAims = 16;
 constexpr std::uint64_t kMutantSeeds = 200;
 
 struct Arguments {

@@ -6,7 +6,7 @@
 namespace pinion::simulation {
 namespace {
 
-constexpr std::size_t kAims = 6;
+constexpr std::size_t kAims = 16;
 
 TEST(SimulationTest, ASeedReplaysExactly) {
   const AwaitSites sites = FindAwaitSites(PINION_SOURCE_DIR);

@@ -292,7 +292,11 @@ void World::PlanFaults(Duration length) {
       if (slot.node && slot.node->index() == index) slot.node->mount().failing = false;
     });
   });
-  often(1, [this] { clock_.StepWallTime(random_.OneIn(2) ? 1h : -1h); });
+  often(1, [this] {
+    Note("the clock steps");
+    stepped_ = true;
+    clock_.StepWallTime(random_.OneIn(2) ? 1h : -1h);
+  });
 }
 
 namespace {
@@ -429,9 +433,12 @@ void World::NextAim() {
   const AwaitSite site = aims_.front();
   aims_.pop_front();
   const int nth = random_.OneIn(2) ? 1 : random_.Between(1, 6);
-  // If it is not reached soon, the next one has its turn.
   Aim(site, nth);
-  At(Now() + kActive / static_cast<std::int64_t>(options_.aims.size() + 1), [this] { NextAim(); });
+  // If it is not reached soon, the next one has its turn.
+  const int number = ++aim_number_;
+  At(Now() + kActive / static_cast<std::int64_t>(options_.aims.size() + 1), [this, number] {
+    if (number == aim_number_) NextAim();
+  });
 }
 
 void World::CheckAims() {
@@ -440,6 +447,8 @@ void World::CheckAims() {
   for (Slot& slot : slots_) {
     if (slot.node && slot.node->index() == index) Kill(slot, "at its aim");
   }
+  ++aim_number_;
+  NextAim();
 }
 
 void World::WatchSlots() {
@@ -563,7 +572,8 @@ RunReport World::Run() {
   }
   if (report_.violations.empty()) {
     PauseEverything();
-    RunUntil(Now() + kRest);
+    // What was used before the clock was set back is kept for so much longer.
+    RunUntil(Now() + kRest + (stepped_ ? 2h : 0h));
   }
   if (report_.violations.empty()) {
     for (std::string& text : CheckNothingLeft(*this))

@@ -119,6 +119,8 @@ class World final : public WorkerWorld {
   std::uint64_t next_event_ = 0;
   int next_node_ = 0;
   std::deque<AwaitSite> aims_;
+  int aim_number_ = 0;
+  bool stepped_ = false;  ///< the time of day was set
   PipelineId pipeline_;
   std::vector<JobId> jobs_;
   std::vector<ResourceId> resources_;
