@@ -16,10 +16,15 @@ namespace fs = std::filesystem;
 int current_node = -1;
 TrackedCoroutine* first = nullptr;
 
-struct {
+struct Target {
   std::string file;
   unsigned line = 0;
-  int left = 0;
+  int left = 0;  ///< awaits there until it is hit
+};
+
+struct {
+  std::vector<Target> targets;
+  bool armed = false;
   TrackedCoroutine* hit = nullptr;
   bool reached = false;
 } aim;
@@ -48,6 +53,15 @@ struct Exclusion {
   std::string reason;
   bool used = false;
 };
+
+/// Whether the exclusion means this line; "A / B" is a line A followed by this one, B.
+bool Matches(const Exclusion& one, const std::string& file, std::string_view previous,
+             std::string_view line) {
+  if (one.file != "*" && one.file != file) return false;
+  if (one.text == "*") return true;
+  if (!one.text.contains(" / ")) return line.contains(one.text);
+  return (std::string(Trim(previous)) + " / " + std::string(Trim(line))).contains(one.text);
+}
 
 /// Lines of "FILE, or * | TEXT OF THE LINE, or * | REASON".
 std::vector<Exclusion> ReadExclusions(const fs::path& path) {
@@ -85,10 +99,15 @@ void TrackedCoroutine::Unlist() {
 void TrackedCoroutine::Awaits(const std::source_location& where) {
   file_ = where.file_name();
   line_ = where.line();
-  if (aim.left == 0 || line_ != aim.line || !std::string_view(file_).ends_with(aim.file)) return;
-  if (--aim.left > 0) return;
-  aim.hit = this;
-  aim.reached = true;
+  if (!aim.armed || aim.reached) return;
+  for (Target& target : aim.targets) {
+    if (line_ != target.line || !std::string_view(file_).ends_with(target.file)) continue;
+    if (--target.left > 0) return;
+    target.left = 1;  // if it goes on without being suspended: the next time
+    aim.hit = this;
+    aim.reached = true;
+    return;
+  }
 }
 
 AwaitSites FindAwaitSites(const std::string& source_dir) {
@@ -104,15 +123,15 @@ AwaitSites FindAwaitSites(const std::string& source_dir) {
     const std::string name = fs::relative(path, source_dir).string();
     std::ifstream in(path);
     unsigned number = 0;
+    std::string previous;
     for (std::string line; std::getline(in, line);) {
       ++number;
+      const std::string before = std::exchange(previous, line);
       const auto at = line.find("co_await ");
       if (at == std::string::npos || line.substr(0, at).contains("//")) continue;
       const std::string site = SiteOf(name.c_str(), number);
-      const auto excluded = std::ranges::find_if(exclusions, [&](const Exclusion& one) {
-        return (one.file == "*" || one.file == name) &&
-               (one.text == "*" || line.contains(one.text));
-      });
+      const auto excluded = std::ranges::find_if(
+          exclusions, [&](const Exclusion& one) { return Matches(one, name, before, line); });
       if (excluded == exclusions.end()) {
         sites.existing.push_back(site);
       } else {
@@ -150,28 +169,32 @@ void ForgetCoroutines(int node) {
 
 void ForgetAllCoroutines() {
   first = nullptr;
-  aim.hit = nullptr;
-  aim.left = 0;
+  aim = {};
 }
 
 void Aim(const AwaitSite& site, int nth) {
-  aim.hit = nullptr;
-  aim.reached = false;
-  aim.left = 0;
   const auto colon = site.rfind(':');
-  if (colon == std::string::npos) return;
-  aim.file = site.substr(0, colon);
-  aim.line = static_cast<unsigned>(std::stoul(site.substr(colon + 1)));
-  aim.left = nth;
+  aim.targets.push_back(
+      {site.substr(0, colon), static_cast<unsigned>(std::stoul(site.substr(colon + 1))), nth});
+}
+
+void ArmAims(bool armed) {
+  aim.armed = armed;
+  aim.reached = false;
+  aim.hit = nullptr;
 }
 
 int AimHit() {
   if (!aim.reached) return -1;
   aim.reached = false;
-  TrackedCoroutine* const hit = std::exchange(aim.hit, nullptr);
-  if (hit && hit->line() == aim.line) return hit->node();
-  aim.left = 1;  // it went on without being suspended: the next time
-  return -1;
+  const TrackedCoroutine* const hit = std::exchange(aim.hit, nullptr);
+  if (!hit) return -1;
+  const auto target = std::ranges::find_if(aim.targets, [&](const Target& one) {
+    return hit->line() == one.line && std::string_view(hit->file()).ends_with(one.file);
+  });
+  if (target == aim.targets.end()) return -1;
+  aim.targets.erase(target);
+  return hit->node();
 }
 
 }  // namespace pinion::simulation

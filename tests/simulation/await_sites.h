@@ -29,9 +29,11 @@ std::set<AwaitSite> SuspendedAt(int node);
 void ForgetCoroutines(int node);
 void ForgetAllCoroutines();
 
-/// Asks that AimHit() tells when a coroutine awaits there for the `nth` time. "" for none.
+/// Asks that AimHit() tells, once, when a coroutine awaits there for the `nth` time or later.
 void Aim(const AwaitSite& site, int nth);
-/// The node that hit the aim since the last call, and is still suspended there; -1 for none.
+/// Only armed ones are noticed.
+void ArmAims(bool armed);
+/// The node that came to one of the aims since the last call, and is suspended there; -1 for none.
 int AimHit();
 
 }  // namespace pinion::simulation

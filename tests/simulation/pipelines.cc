@@ -8,7 +8,7 @@ namespace {
 
 class Writer {
  public:
-  explicit Writer(Random& random) : random_(random) {}
+  Writer(Random& random, bool far_worker) : random_(random), far_worker_(far_worker) {}
 
   std::string Pipeline() {
     resources_ = random_.Between(1, 3);
@@ -52,7 +52,7 @@ class Writer {
     }
     text += "  plan:\n" + Gets(index);
     may_put_ = index == 0;
-    const int steps = random_.Between(1, 4);
+    const int steps = random_.Between(2, 6);
     for (int i = 0; i < steps; ++i)
       text += "  - " + Step(2) + "\n";
     if (random_.OneIn(4)) text += "  ensure: " + Task("0") + "\n";
@@ -96,6 +96,7 @@ class Writer {
     if (random_.OneIn(4)) task += "caches: [{path: c}], ";
     task += "run: {path: sim, args: ['" + lines + "', '" + each + "', '" + end + "']}}";
     if (image && !task.contains("image_resource")) task += ", image: " + got_.front();
+    if (far_worker_ && random_.OneIn(3)) task += ", tags: [far]";
     return "{" + task + "}";
   }
 
@@ -155,6 +156,7 @@ class Writer {
   }
 
   Random& random_;
+  bool far_worker_;
   int resources_ = 0;
   int jobs_ = 0;
   bool may_put_ = false;
@@ -165,8 +167,8 @@ class Writer {
 
 }  // namespace
 
-std::string RandomPipeline(Random& random) {
-  return Writer(random).Pipeline();
+std::string RandomPipeline(Random& random, bool far_worker) {
+  return Writer(random, far_worker).Pipeline();
 }
 
 }  // namespace pinion::simulation

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <deque>
+#include <thread>
 
 #include "base/json.h"
 
@@ -74,9 +76,12 @@ RunReport FromLine(const std::string& line, int status) {
   _exit(0);
 }
 
-}  // namespace
+struct Started {
+  pid_t child = 0;
+  int fd = -1;
+};
 
-RunReport RunApart(const RunOptions& options) {
+Started Start(const RunOptions& options) {
   std::array<int, 2> pipe_ends{};
   if (pipe(pipe_ends.data()) != 0) throw Failure(ErrorKind::kInternal, "no pipe");
   const pid_t child = fork();
@@ -86,22 +91,52 @@ RunReport RunApart(const RunOptions& options) {
     Child(options, pipe_ends[1]);
   }
   close(pipe_ends[1]);
+  return {child, pipe_ends[0]};
+}
+
+RunReport Finish(const Started& run) {
   std::string text;
   std::array<char, 65536> buffer{};
-  for (ssize_t got = 0; (got = read(pipe_ends[0], buffer.data(), buffer.size())) > 0;)
+  for (ssize_t got = 0; (got = read(run.fd, buffer.data(), buffer.size())) > 0;)
     text.append(buffer.data(), static_cast<std::size_t>(got));
-  close(pipe_ends[0]);
+  close(run.fd);
   int status = 0;
-  waitpid(child, &status, 0);
+  waitpid(run.child, &status, 0);
   return FromLine(text, status);
 }
 
-std::vector<AwaitSite> AimsOf(std::uint64_t seed, const std::vector<AwaitSite>& sites,
-                              std::size_t each) {
-  std::vector<AwaitSite> aims;
-  for (std::size_t i = 0; i < each && !sites.empty(); ++i)
-    aims.push_back(sites[(seed * each + i) % sites.size()]);
-  return aims;
+}  // namespace
+
+void RunMany(const std::function<std::optional<RunOptions>()>& next,
+             const std::function<bool(const RunOptions&, const RunReport&)>& ended) {
+  const std::size_t at_once = std::max(1U, std::thread::hardware_concurrency());
+  std::deque<std::pair<RunOptions, Started>> running;
+  bool more = true;
+  while (more || !running.empty()) {
+    while (more && running.size() < at_once) {
+      auto options = next();
+      more = options.has_value();
+      if (!options) break;
+      const Started started = Start(*options);
+      running.emplace_back(std::move(*options), started);
+    }
+    if (running.empty()) break;
+    const auto [options, started] = std::move(running.front());
+    running.pop_front();
+    if (!ended(options, Finish(started))) more = false;
+  }
+}
+
+RunReport RunApart(const RunOptions& options) {
+  return Finish(Start(options));
+}
+
+RunOptions OptionsOf(std::uint64_t seed, const AwaitSites& sites) {
+  constexpr std::size_t kAims = 16;
+  RunOptions options{.seed = seed};
+  for (std::size_t i = 0; i < kAims && !sites.existing.empty(); ++i)
+    options.aims.push_back(sites.existing[(seed * kAims + i) % sites.existing.size()]);
+  return options;
 }
 
 std::vector<AwaitSite> Coverage::Missed() const {

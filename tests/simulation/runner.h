@@ -8,9 +8,13 @@ namespace pinion::simulation {
 /// a crash of the product is a finding like any other.
 RunReport RunApart(const RunOptions& options);
 
-/// Which sites a seed aims at: all seeds together go through all of them.
-std::vector<AwaitSite> AimsOf(std::uint64_t seed, const std::vector<AwaitSite>& sites,
-                              std::size_t each);
+/// The same for many, as many at once as there are processors; `ended` is called in the order of
+/// their start, and says whether more are wanted.
+void RunMany(const std::function<std::optional<RunOptions>()>& next,
+             const std::function<bool(const RunOptions&, const RunReport&)>& ended);
+
+/// What belongs to a seed: the sites that it aims at, too. All seeds together go through all sites.
+RunOptions OptionsOf(std::uint64_t seed, const AwaitSites& sites);
 
 /// What several runs hit, beside what there is.
 class Coverage {

@@ -11,7 +11,6 @@
 namespace pinion::simulation {
 namespace {
 
-constexpr std::size_t kAims = 16;
 constexpr std::uint64_t kMutantSeeds = 200;
 
 struct Arguments {
@@ -64,16 +63,21 @@ bool RunSeeds(const Arguments& arguments) {
     return std::chrono::steady_clock::now() - begun <
            std::chrono::duration<double>(arguments.minutes * 60);
   };
-  for (std::uint64_t seed = arguments.from; seed <= arguments.to || time_left(); ++seed) {
-    RunOptions run = arguments.run;
-    run.seed = seed;
-    run.aims = AimsOf(seed, coverage.sites().existing, kAims);
-    const RunReport report = RunApart(run);
-    coverage.Add(report);
-    good = good && report.violations.empty();
-    Print(seed, report);
-    if (!good && arguments.minutes > 0) break;
-  }
+  std::uint64_t seed = arguments.from;
+  RunMany(
+      [&]() -> std::optional<RunOptions> {
+        if (seed > arguments.to && !time_left()) return std::nullopt;
+        RunOptions options = OptionsOf(seed++, coverage.sites());
+        options.trace_file = arguments.run.trace_file;
+        options.log = arguments.run.log;
+        return options;
+      },
+      [&](const RunOptions& options, const RunReport& report) {
+        coverage.Add(report);
+        good = good && report.violations.empty();
+        Print(options.seed, report);
+        return good || arguments.minutes == 0;
+      });
   std::printf("%s\n", coverage.Text().c_str());
   return good;
 }
@@ -84,16 +88,20 @@ bool FindMutants() {
   for (const std::string_view mutant : kMutants) {
     SetMutant(mutant);
     bool found = false;
-    for (std::uint64_t seed = 1; seed <= kMutantSeeds && !found; ++seed) {
-      const RunReport report =
-          RunApart({.seed = seed, .aims = AimsOf(seed, sites.existing, kAims)});
-      found = !report.violations.empty();
-      if (found) {
-        std::printf("mutant %s: found by seed %llu: %s\n", std::string(mutant).c_str(),
-                    static_cast<unsigned long long>(seed),
-                    report.violations.front().substr(0, 300).c_str());
-      }
-    }
+    std::uint64_t seed = 1;
+    RunMany(
+        [&]() -> std::optional<RunOptions> {
+          if (found || seed > kMutantSeeds) return std::nullopt;
+          return OptionsOf(seed++, sites);
+        },
+        [&](const RunOptions& options, const RunReport& report) {
+          if (found || report.violations.empty()) return !found;
+          found = true;
+          std::printf("mutant %s: found by seed %llu: %s\n", std::string(mutant).c_str(),
+                      static_cast<unsigned long long>(options.seed),
+                      report.violations.front().substr(0, 300).c_str());
+          return false;
+        });
     if (!found) std::printf("mutant %s: NOT FOUND\n", std::string(mutant).c_str());
     std::fflush(stdout);
     all = all && found;

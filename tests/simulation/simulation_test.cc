@@ -6,12 +6,12 @@
 namespace pinion::simulation {
 namespace {
 
-constexpr std::size_t kAims = 16;
+constexpr std::uint64_t kSeeds = 24;
 
 TEST(SimulationTest, ASeedReplaysExactly) {
   const AwaitSites sites = FindAwaitSites(PINION_SOURCE_DIR);
   for (const std::uint64_t seed : {3U, 4U}) {
-    const RunOptions options{.seed = seed, .aims = AimsOf(seed, sites.existing, kAims)};
+    const RunOptions options = OptionsOf(seed, sites);
     const RunReport first = RunApart(options);
     const RunReport second = RunApart(options);
     EXPECT_EQ(first.trace_hash, second.trace_hash);
@@ -22,13 +22,18 @@ TEST(SimulationTest, ASeedReplaysExactly) {
 
 TEST(SimulationTest, InvariantsHoldForTheFixedSeeds) {
   Coverage coverage(FindAwaitSites(PINION_SOURCE_DIR));
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
-    const RunReport report =
-        RunApart({.seed = seed, .aims = AimsOf(seed, coverage.sites().existing, kAims)});
-    for (const std::string& violation : report.violations)
-      ADD_FAILURE() << "seed " << seed << ": " << violation;
-    coverage.Add(report);
-  }
+  std::uint64_t next = 1;
+  RunMany(
+      [&]() -> std::optional<RunOptions> {
+        if (next > kSeeds) return std::nullopt;
+        return OptionsOf(next++, coverage.sites());
+      },
+      [&](const RunOptions& options, const RunReport& report) {
+        for (const std::string& violation : report.violations)
+          ADD_FAILURE() << "seed " << options.seed << ": " << violation;
+        coverage.Add(report);
+        return true;
+      });
   std::printf("%s\n", coverage.Text().c_str());
   EXPECT_TRUE(coverage.sites().unused_exclusions.empty());
 }

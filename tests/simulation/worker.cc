@@ -179,8 +179,8 @@ void Worker::Stop(const std::string& handle, bool kill) {
     if (process->exit_status || process->stopped) continue;
     process->stopped = true;
     if (!kill) Print(handle, process, 0, "stopped\n");
-    // One in eight does not hear SIGTERM.
-    if (!kill && HashText(handle) % 8 == 0) {
+    // One in three does not hear SIGTERM.
+    if (!kill && HashText(handle) % 3 == 0) {
       process->stopped = false;
       continue;
     }

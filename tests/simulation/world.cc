@@ -29,10 +29,7 @@ constexpr std::int64_t kStepsMax = 3'000'000;
 
 }  // namespace
 
-World::World(RunOptions options)
-    : options_(std::move(options)),
-      random_(options_.seed),
-      aims_(options_.aims.begin(), options_.aims.end()) {
+World::World(RunOptions options) : options_(std::move(options)), random_(options_.seed) {
   if (!options_.trace_file.empty()) trace_ = std::fopen(options_.trace_file.c_str(), "w");
 }
 
@@ -166,7 +163,8 @@ void World::SetUp() {
   database_ = ValueOrThrow(
       store::Database::Open({.url = "sqlite::memory:", .inline_calls = true}, clock_, Logger()));
   database_->OnChange([this] { Committed(); });
-  report_.pipeline = RandomPipeline(random_);
+  const bool tagged = random_.OneIn(2);
+  report_.pipeline = RandomPipeline(random_, tagged);
   auto parsed = ValueOrThrow(pipeline::ReadPipeline(report_.pipeline));
   if (!parsed.issues.empty()) {
     throw Failure(ErrorKind::kInternal,
@@ -179,7 +177,7 @@ void World::SetUp() {
       text += "\n" + error;
     throw Failure(ErrorKind::kInternal, text);
   }
-  const int workers = random_.Between(1, 2);
+  const int workers = tagged ? 2 : random_.Between(1, 2);
   for (int i = 0; i < workers; ++i) {
     const std::string name = "worker-" + std::to_string(i);
     workers_.emplace(name, std::make_unique<Worker>(*this, name));
@@ -198,7 +196,9 @@ void World::SetUp() {
       store::WorkerRow row{.name = name, .platform = "linux", .garden_addr = "sim:" + name};
       row.baggageclaim_url = "http://sim-" + name;
       row.resource_types = {{.type = "mock", .image = "/types/mock", .version = "1"}};
+      if (tagged && name != "worker-0") row.tags = {"far"};
       store::RegisterWorker(transaction, row, 0);
+      registrations_.push_back(row);
     }
   });
   for (const char* name : {"r0", "r1", "r2", "image", "out"})
@@ -229,6 +229,13 @@ void World::PlanUsers(Duration length) {
   const int actions = random_.Between(5, 25);
   for (int i = 0; i < actions; ++i)
     At(Now() + random_.Time(10s, length), [this] { UserAction(); });
+}
+
+void World::Register(const store::WorkerRow& worker) {
+  Note("register " + worker.name);
+  database_->Run(store::Pool::kApi, true, [&](store::Transaction& transaction) {
+    store::RegisterWorker(transaction, worker, 0);
+  });
 }
 
 void World::PlanFaults(Duration length) {
@@ -265,12 +272,20 @@ void World::PlanFaults(Duration length) {
     Worker& one = *worker->second;
     Note("vanish " + one.name());
     one.reachable = false;
-    const bool lost = random_.OneIn(5);
+    const bool lost = random_.OneIn(2);
     At(Now() + random_.Time(1s, 7min), [this, &one, lost] {
       Note("return " + one.name());
       if (lost) one.LoseEverything();
       one.reachable = true;
     });
+  });
+  often(2, [this] {
+    const store::WorkerRow row = random_.Pick(registrations_);
+    Note("land " + row.name);
+    database_->Run(store::Pool::kApi, true, [&](store::Transaction& transaction) {
+      store::LandWorker(transaction, row.name);
+    });
+    At(Now() + random_.Time(5s, 3min), [this, row] { Register(row); });
   });
   often(3, [this] {
     Slot& slot = slots_[random_.Below(slots_.size())];
@@ -279,7 +294,7 @@ void World::PlanFaults(Duration length) {
     slot.stopping = true;
     slot.node->BeginShutdown();
   });
-  often(2, [this] {
+  often(4, [this] {
     database_away_ = true;
     At(Now() + random_.Time(1s, 40s), [this] { database_away_ = false; });
   });
@@ -425,20 +440,10 @@ void World::Kill(Slot& slot, std::string_view why) {
   });
 }
 
-void World::NextAim() {
-  if (aims_.empty()) {
-    Aim("", 0);
-    return;
-  }
-  const AwaitSite site = aims_.front();
-  aims_.pop_front();
-  const int nth = random_.OneIn(2) ? 1 : random_.Between(1, 6);
-  Aim(site, nth);
-  // If it is not reached soon, the next one has its turn.
-  const int number = ++aim_number_;
-  At(Now() + kActive / static_cast<std::int64_t>(options_.aims.size() + 1), [this, number] {
-    if (number == aim_number_) NextAim();
-  });
+void World::TakeAims() {
+  for (const AwaitSite& site : options_.aims)
+    Aim(site, random_.OneIn(2) ? 1 : random_.Between(1, 6));
+  ArmAims(true);
 }
 
 void World::CheckAims() {
@@ -447,8 +452,9 @@ void World::CheckAims() {
   for (Slot& slot : slots_) {
     if (slot.node && slot.node->index() == index) Kill(slot, "at its aim");
   }
-  ++aim_number_;
-  NextAim();
+  // Not all at once: what runs must come somewhere in between.
+  ArmAims(false);
+  At(Now() + random_.Time(100ms, 40s), [this] { ArmAims(faults_); });
 }
 
 void World::WatchSlots() {
@@ -532,11 +538,12 @@ void World::EndFaults() {
   Note("faults end");
   faults_ = false;
   quiet_ = true;
-  Aim("", 0);
-  aims_.clear();
+  ArmAims(false);
   database_away_ = false;
   for (const auto& [name, worker] : workers_)
     worker->reachable = true;
+  for (const store::WorkerRow& row : registrations_)
+    Register(row);
   for (Slot& slot : slots_) {
     slot.frozen = false;
     if (slot.node) slot.node->mount().failing = false;
@@ -559,7 +566,7 @@ RunReport World::Run() {
     StartNode(slot);
   PlanUsers(kActive);
   PlanFaults(kActive);
-  NextAim();
+  TakeAims();
   const SteadyTime begun = Now();
   RunUntil(begun + kActive);
   if (report_.violations.empty()) {

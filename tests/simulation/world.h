@@ -1,6 +1,5 @@
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -16,13 +15,14 @@
 #include "random.h"
 #include "store/builds.h"
 #include "store/database.h"
+#include "store/workers.h"
 #include "worker.h"
 
 namespace pinion::simulation {
 
 struct RunOptions {
   std::uint64_t seed = 1;
-  /// Where nodes are killed on purpose, beside the kills by chance; one after the other.
+  /// Where nodes are killed on purpose, once each, beside the kills by chance.
   std::vector<AwaitSite> aims;
   std::string trace_file;  ///< "" none: every step as a line
   bool log = false;        ///< the nodes' own logs on standard error
@@ -93,8 +93,9 @@ class World final : public WorkerWorld {
   void Kill(Slot& slot, std::string_view why);
   void StartNode(Slot& slot);
   void CheckAims();
-  void NextAim();
+  void TakeAims();
   void WatchSlots();
+  void Register(const store::WorkerRow& worker);
   void EndFaults();
   void PauseEverything();
   void Committed();
@@ -118,8 +119,7 @@ class World final : public WorkerWorld {
   std::map<std::pair<SteadyTime, std::uint64_t>, std::function<void()>> events_;
   std::uint64_t next_event_ = 0;
   int next_node_ = 0;
-  std::deque<AwaitSite> aims_;
-  int aim_number_ = 0;
+  std::vector<store::WorkerRow> registrations_;
   bool stepped_ = false;  ///< the time of day was set
   PipelineId pipeline_;
   std::vector<JobId> jobs_;
