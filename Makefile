@@ -2,8 +2,10 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 JOBS ?= $(shell nproc)
+MINUTES ?= 10
+FROM ?= 1
 
-.PHONY: help quickstart build test test-storm test-tsan fuzz fuzz-coverage fuzz-minimise fuzz-build check tidy format bench soak build-times clean packages-build packages-test packages-run
+.PHONY: help quickstart build test test-storm test-tsan fuzz fuzz-coverage fuzz-minimise fuzz-build check simulate simulate-mutants tidy format bench soak build-times clean packages-build packages-test packages-run
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -29,7 +31,6 @@ test-tsan: packages-build packages-test  ## tests of the concurrent modules unde
 	@cmake --build --preset tsan -j $(JOBS)
 	@tools/run_tests.py build/tsan
 
-fuzz: MINUTES ?= 10
 fuzz: fuzz-build  ## fuzz every target (or TARGETS="yaml …") for MINUTES=10 each, as many at once as there are cores
 	@tools/fuzz.py build/dev run --minutes $(MINUTES) --jobs $(JOBS) $(TARGETS)
 
@@ -42,6 +43,16 @@ fuzz-minimise: fuzz-build  ## put what fuzzing found into fuzz/corpus, as few in
 fuzz-build: packages-build packages-test
 	@cmake --preset dev >build/dev.log 2>&1 || { cat build/dev.log; exit 1; }
 	@cmake --build --preset dev -j $(JOBS) --target fuzz_targets
+
+simulate: packages-build packages-test  ## run seed after seed of the simulation for MINUTES=10; a failing one is printed
+	@mkdir -p build && cmake --preset dev >build/dev.log 2>&1 || { cat build/dev.log; exit 1; }
+	@cmake --build --preset dev -j $(JOBS) --target simulation
+	@build/dev/tests/simulation/simulation --minutes $(MINUTES) --seeds $(FROM) 0
+
+simulate-mutants: packages-build packages-test  ## break the product in five ways: the simulation must find each
+	@mkdir -p build && cmake --preset dev >build/dev.log 2>&1 || { cat build/dev.log; exit 1; }
+	@cmake --build --preset dev -j $(JOBS) --target simulation
+	@build/dev/tests/simulation/simulation --mutants
 
 check: packages-build  ## format, layers, clang-tidy on what changed
 	@tools/check_layers.py

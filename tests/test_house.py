@@ -27,6 +27,12 @@ OWN_OPTIONS = {
     "worker-container-files": "upstream limits no files",
     "worker-containers-memory": "upstream limits tasks only, not all of them together",
     "max-build-log-size": "upstream stores any amount of output",
+    "one-off-build-retention": "upstream keeps builds of one-off runs for ever",
+    "change-feed-retention": "upstream has no change feed",
+    "gc-artifact-grace-period": "upstream's is fixed at 12 h",
+    "gc-unused-cache-grace-period": "upstream's caches end with their resource's use",
+    "gc-unused-scope-grace-period": "upstream's is a part of its check lifetimes",
+    "worker-cache-budget": "upstream's workers have no limit",
 }
 
 

@@ -25,9 +25,11 @@
 #include "scheduling/pipeline_planner.h"
 #include "scheduling/scheduler.h"
 #include "secrets/var_sources.h"
+#include "store/builds.h"
 #include "store/change_follower.h"
 #include "store/change_kinds.h"
 #include "store/leases_keeper.h"
+#include "store/scopes.h"
 #include "store/teams.h"
 
 namespace pinion::app {
@@ -189,11 +191,16 @@ Task<Result<void>> Server::Start() {
   p.lease = std::make_unique<store::LeaseKeeper>(
       *p.database, *p.timers, log_, NodeName(options_.state_dir), std::string(kRole),
       store::LeaseOptions{.renew = alone ? Duration::zero() : store::LeaseOptions().renew},
-      store::LeaseKeeper::Events{
-          .take_over = [](store::Transaction&, const store::Lease&, const store::Lease&) {},
-          .taken_over = [this] { TakeUpBuilds(); },
-          .lost = [this] { LeaseLost(); }});
-  const store::Lease lease = co_await p.lease->Acquire(p.tasks->stop_token());
+      store::LeaseKeeper::Events{.take_over =
+                                     [](store::Transaction& transaction, const store::Lease& dead,
+                                        const store::Lease& own) {
+                                       store::TakeOverBuilds(transaction, dead.node,
+                                                             {own.node, own.last_epoch});
+                                       store::ReleaseClaimsOf(transaction, dead.node);
+                                     },
+                                 .taken_over = [this] { TakeUpBuilds(); },
+                                 .lost = [this] { LeaseLost(); }});
+  co_await p.lease->Acquire(p.tasks->stop_token());
   p.tasks->Spawn(p.lease->Run(p.tasks->stop_token()));
 
   p.feed = std::make_unique<store::ChangeFollower>(*p.database, executor, *p.timers, log_);
@@ -212,6 +219,10 @@ Task<Result<void>> Server::Start() {
   p.id_tokens->SetIssuer(options_.external_url);
   p.var_sources = std::make_unique<secrets::VarSources>(*p.database, *p.id_tokens);
   p.sources = std::make_unique<engine::SourceFiller>(*p.var_sources);
+  // Builds of nodes that died meanwhile are claimed under a later epoch than this one's first.
+  const auto owner = [&lease = *p.lease] {
+    return store::Owner{lease.lease().node, lease.lease().last_epoch};
+  };
   const engine::EngineServices services{
       .executor = executor,
       .database = *p.database,
@@ -219,7 +230,7 @@ Task<Result<void>> Server::Start() {
       .logs = *p.logs,
       .fleet = *p.fleet,
       .log = log_,
-      .owner = {lease.node, lease.epoch},
+      .owner = owner,
       .external_url = options_.external_url,
       .image_metadata = p.image_metadata,
       .base_types = p.base_types,
@@ -240,6 +251,7 @@ Task<Result<void>> Server::Start() {
                                   .sources = *p.sources,
                                   .runner = *p.check_runner,
                                   .log = log_,
+                                  .node = p.lease->lease().node,
                                   .ran = p.components->RunsOf("checker")},
       checking::Checker::Options{
           .interval = options_.resource_checking_interval,
@@ -255,8 +267,7 @@ Task<Result<void>> Server::Start() {
                                       .planner = *p.planner,
                                       .starter = *p.engine_control,
                                       .checks = *p.checker,
-                                      .owner = [lease_owner = services.owner]()
-                                          -> std::optional<store::Owner> { return lease_owner; },
+                                      .owner = owner,
                                       .log = log_,
                                       .ran = p.components->RunsOf("scheduler")},
       kScheduling);
@@ -360,7 +371,10 @@ void Server::OnChanges(const std::vector<store::Change>& changes) {
   for (const store::Change& change : changes) {
     if (p.log_retention->Look(change)) p.components->Trigger("log-retention");
     if (change.kind == store::kinds::kBuildAborted) p.engine->Abort(BuildId{change.id});
-    if (change.kind == store::kinds::kBuildFinished) p.collector->Notify();
+    if (change.kind == store::kinds::kBuildFinished) {
+      p.collector->Notify();
+      p.logs->MarkEnded(BuildId{change.id});  // another node may have run it
+    }
     if (change.kind == store::kinds::kPipelineDestroyed ||
         change.kind == store::kinds::kTeamDestroyed) {
       p.tasks->Spawn(DropDeletedBuilds());

@@ -169,7 +169,9 @@ Task<void> Checker::Check(ScopeId id, Watched watched, bool requested) {
   }
   if (const auto found = scopes_.find(id); found != scopes_.end()) {
     found->second.running = false;
-    if (found->second.requested && !unsaved) Schedule(id, SteadyTime{});
+    if (found->second.requested && !unsaved) {
+      Schedule(id, claimed ? SteadyTime{} : services_.timers.clock().Steady() + options_.retry);
+    }
     if (found->second.members.empty()) {
       Schedule(id, std::nullopt);
       scopes_.erase(found);
@@ -191,9 +193,10 @@ Task<bool> Checker::Begin(ScopeId id, Watched& watched, bool requested) {
   };
   const bool any_version = watched.request.plan.check->from_version.has_value();
   const Claim claim = co_await services_.database.Write(
-      store::Pool::kEngine, [id, requested, any_version](store::Transaction& transaction) {
+      store::Pool::kEngine,
+      [id, requested, any_version, node = services_.node](store::Transaction& transaction) {
         Claim result;
-        result.claimed = store::ClaimCheck(transaction, id, kClaimSeconds, requested);
+        result.claimed = store::ClaimCheck(transaction, id, node, kClaimSeconds, requested);
         if (!result.claimed) {
           const auto scope = store::FindScope(transaction, id);
           if (scope && scope->next_check) result.next_in = *scope->next_check - transaction.now();
@@ -207,9 +210,16 @@ Task<bool> Checker::Begin(ScopeId id, Watched& watched, bool requested) {
     if (claim.from) watched.request.plan.check->from_version = claim.from;
     co_return true;
   }
-  const auto wait =
-      std::max<Duration>(std::chrono::seconds(claim.next_in.value_or(0)), options_.retry);
-  if (watched.periodic) Schedule(id, services_.timers.clock().Steady() + wait);
+  const SteadyTime now = services_.timers.clock().Steady();
+  const auto scope = scopes_.find(id);
+  if (requested && scope != scopes_.end()) {
+    // What runs elsewhere may have looked too early for whoever asks: once more, after it.
+    scope->second.requested = true;
+  } else if (watched.periodic) {
+    const auto wait =
+        std::max<Duration>(std::chrono::seconds(claim.next_in.value_or(0)), options_.retry);
+    Schedule(id, now + wait);
+  }
   co_return false;
 }
 

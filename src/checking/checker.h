@@ -50,6 +50,8 @@ class Checker final : public CheckRequester {
     SourceFiller& sources;
     CheckRunner& runner;
     Logger log;
+    /// This process among the nodes: a former one's claims end at the start.
+    std::string node;
     RunListener ran = {};  ///< may be none
   };
 

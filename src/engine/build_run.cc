@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/encoding.h"
+#include "base/mutant.h"
 #include "base/units.h"
 #include "protocol/events.h"
 #include "vars/variables.h"
@@ -35,6 +36,7 @@ BuildRun::BuildRun(EngineServices& services, store::BuildRow build,
                    std::vector<store::StepRow> concluded)
     : services_(services),
       build_(std::move(build)),
+      owner_(build_.owner ? *build_.owner : services.owner()),
       log_(services.log.With({{"build", build_.id.value},
                               {"team", build_.team_name},
                               {"pipeline", build_.pipeline_name},
@@ -79,6 +81,22 @@ void BuildRun::EmitOnce(const std::string& plan_id, Stage stage, const protocol:
                                           .end = static_cast<std::uint64_t>(stage)});
 }
 
+void BuildRun::EmitEnd(store::BuildStatus status) {
+  if (released_ || Announced("", Stage::kFinished)) return;
+  // How far the log covers the build's stages tells the status, too.
+  const auto end =
+      static_cast<std::uint64_t>(Stage::kFinished) + static_cast<std::uint64_t>(status);
+  writer_->Append(protocol::StatusEvent(store::Name(status), now()),
+                  events::Coverage{.plan_id = "", .stream = kStageStream, .end = end});
+}
+
+std::optional<store::BuildStatus> BuildRun::DecidedEnd() const {
+  const std::uint64_t covered = writer_->Covered("", 1, kStageStream);
+  const auto finished = static_cast<std::uint64_t>(Stage::kFinished);
+  if (covered <= finished) return std::nullopt;
+  return static_cast<store::BuildStatus>(covered - finished);
+}
+
 void BuildRun::Errored(const std::string& plan_id, std::string_view message) {
   if (released_) return;
   log_.Info("step errored", {{"step", plan_id}, {"error", message}});
@@ -105,13 +123,13 @@ Task<void> BuildRun::Conclude(std::string plan_id, Outcome outcome, Json result,
     if (also) co_await Write(std::move(also));
     co_return;
   }
+  if (PINION_MUTANT("conclusion-not-written")) co_return;
   // The log first: a conclusion without the output that led to it must not survive a crash.
   co_await FlushLog();
   store::StepRow step{.plan_id = std::move(plan_id),
                       .state = std::string(Name(outcome)),
                       .result = std::move(result)};
-  Also work = [build = build_.id, owner = services_.owner, step,
-               also](store::Transaction& transaction) {
+  Also work = [build = build_.id, owner = owner_, step, also](store::Transaction& transaction) {
     store::SaveStep(transaction, build, owner, step);
     if (also) also(transaction);
   };
@@ -160,14 +178,14 @@ Task<void> BuildRun::Write(Also work) {
   // Parallel steps may write the same ones: what a step rests on is in its own transaction.
   const std::vector<Unwritten> before = unwritten_;
   if (!before.empty() && build_.id) co_await FlushLog();
-  co_await InDatabase(true, [build = build_.id, owner = services_.owner, before,
-                             work](store::Transaction& transaction) {
-    for (const Unwritten& one : before) {
-      if (build) store::SaveStep(transaction, build, owner, one.step);
-      if (one.also) one.also(transaction);
-    }
-    work(transaction);
-  });
+  co_await InDatabase(
+      true, [build = build_.id, owner = owner_, before, work](store::Transaction& transaction) {
+        for (const Unwritten& one : before) {
+          if (build) store::SaveStep(transaction, build, owner, one.step);
+          if (one.also) one.also(transaction);
+        }
+        work(transaction);
+      });
   std::erase_if(unwritten_, [&before](const Unwritten& one) {
     return std::ranges::find(before, one.number, &Unwritten::number) != before.end();
   });

@@ -36,7 +36,8 @@ struct EngineServices {
   events::LogStore& logs;
   fleet::WorkerRegistry& fleet;
   Logger log;
-  store::Owner owner;  ///< this process's lease
+  /// This process's lease, under its last epoch: what it claims from now on.
+  std::function<store::Owner()> owner;
   std::string external_url;
   ImageMetadataCache& image_metadata;
   BaseTypes& base_types;
@@ -64,6 +65,8 @@ class BuildRun {
   BuildRun& operator=(const BuildRun&) = delete;
 
   const store::BuildRow& build() const { return build_; }
+  /// Under which lease and epoch it was claimed: everything that is done in its name carries it.
+  const store::Owner& owner() const { return owner_; }
   EngineServices& services() { return services_; }
   Timers& timers() { return services_.timers; }
   const Logger& log() const { return log_; }
@@ -87,6 +90,10 @@ class BuildRun {
   /// Appends an event that a step announces once in its life, crashes included.
   void EmitOnce(const std::string& plan_id, Stage stage, const protocol::Event& event);
   bool Announced(const std::string& plan_id, Stage stage) const;
+  /// The last status event of the build, from which on its end is decided, crashes included.
+  void EmitEnd(store::BuildStatus status);
+  /// What a former life decided, but did not write to the database any more.
+  std::optional<store::BuildStatus> DecidedEnd() const;
   /// Tells what went wrong in a step (or, with an empty id, in the build).
   void Errored(const std::string& plan_id, std::string_view message);
   /// A line of the engine's own in a step's log.
@@ -110,7 +117,8 @@ class BuildRun {
   /// by the next Write or Conclude: before anything on a worker rests on it, and with one flush of
   /// the log and one commit for them all.
   void ConcludeLater(std::string plan_id, Outcome outcome, Json result, Also also = {});
-  /// One transaction, with the conclusions that are still to be written.
+  /// One transaction, with the conclusions that are still to be written. While the database or the
+  /// disk of the log is away it is tried again.
   Task<void> Write(Also work);
   /// A transaction of the engine's. While the database is away it waits, and says so in the log;
   /// throws Cancelled on a release. `work` may run more than once.
@@ -158,6 +166,7 @@ class BuildRun {
 
   EngineServices& services_;
   store::BuildRow build_;
+  store::Owner owner_;
   Logger log_;
   std::unique_ptr<events::BuildLogWriter> writer_;
   std::map<std::string, store::StepRow> concluded_;

@@ -22,7 +22,8 @@ class Engine {
   ~Engine();
 
   /// Claims and runs every started build that nobody runs; at start, and when a lease was taken
-  /// over.
+  /// over. From the first time on it does so again by itself every few minutes, for what a failure
+  /// or a node that died between two commits has left.
   Task<void> TakeUp();
   /// While it is paused no build begins; those that run go on. Before TakeUp() too.
   void SetPaused(bool paused);
@@ -50,8 +51,16 @@ class Engine {
   Task<void> WriteError(BuildId build, std::string message);
 
   EngineServices services_;
-  std::map<BuildId, BuildRun*> running_;               // null while it is being claimed
+  struct Running {
+    BuildRun* run = nullptr;  ///< null while it is being claimed
+    bool aborted = false;     ///< meanwhile
+  };
+  void ArmSweep();
+  Task<void> Sweep();
+
+  std::map<BuildId, Running> running_;
   std::map<BuildId, std::shared_ptr<Event>> dropped_;  // each is set when its run has ended
+  Timers::Handle sweep_timer_;
   RunListener ran_;
   bool paused_ = false;
   bool releasing_ = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "async/task_group.h"
+#include "base/mutant.h"
 #include "base/text.h"
 #include "protocol/events.h"
 
@@ -69,7 +70,9 @@ OutputLog::OutputLog(BuildRun& run, const Scope& scope, std::string plan_id, int
       scope_(scope),
       plan_id_(std::move(plan_id)),
       stream_(stream),
-      offset_(run.writer().Covered(plan_id_, 1, stream)) {}
+      offset_(run.writer().Covered(plan_id_, 1, stream)) {
+  if (PINION_MUTANT("offset-off") && offset_ > 0) ++offset_;
+}
 
 void OutputLog::Write(std::string_view bytes) {
   // Whole lines go on without a copy when nothing waits for its end.
@@ -179,7 +182,7 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
   const std::uint64_t stdout_offset = keep ? 0 : out.offset();
   auto follower = co_await worker.RunProcess(
       handle, std::move(spec), std::move(input), stdout_offset, err.offset(),
-      static_cast<std::uint64_t>(run.services().owner.epoch), interruption.token());
+      static_cast<std::uint64_t>(run.owner().epoch), interruption.token());
 
   run.Passed(plan_id, "process started");
   // The follower is not stopped by the interruption itself, but by the process's end that follows,

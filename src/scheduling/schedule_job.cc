@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/mutant.h"
 #include "scheduling/sql_versions.h"
 #include "store/versions.h"
 
@@ -105,7 +106,8 @@ class Look {
 
   bool HasPlace(const BuildRow& build) {
     if (max_in_flight_ == 0) return true;
-    if (store::CountInFlightOfGroups(transaction_, job_.id) >= max_in_flight_) return false;
+    const int allowed = max_in_flight_ + (PINION_MUTANT("serial-off-by-one") ? 1 : 0);
+    if (store::CountInFlightOfGroups(transaction_, job_.id) >= allowed) return false;
     return store::FirstPendingOfGroups(transaction_, job_.id) == build.id;
   }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/mutant.h"
+
 namespace pinion::scheduling {
 namespace {
 
@@ -65,6 +67,7 @@ void Scheduler::NoteRun(SteadyTime begun, const std::optional<Error>& error) con
 }
 
 void Scheduler::OnChanges(const std::vector<store::Change>& changes, bool trimmed) {
+  if (PINION_MUTANT("changes-dropped")) return;
   if (!started_) return;  // the first sweep sees their outcome
   overflowed_ |= trimmed || unmapped_.size() + changes.size() > kMostUnmapped;
   if (overflowed_) {
@@ -139,6 +142,7 @@ Task<void> Scheduler::SpawnedSweep(Counted counted, bool everything) {
 }
 
 void Scheduler::ArmSweep() {
+  if (PINION_MUTANT("changes-dropped")) return;
   sweep_timer_ = services_.timers.After(options_.sweep, [this] {
     tasks_.Spawn(SpawnedSweep(Counted(mapping_), false));
     ArmSweep();

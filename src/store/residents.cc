@@ -38,6 +38,8 @@ int ReportResidents(Transaction& transaction, std::string_view table, std::strin
                              " where worker_name = $1"),
                          {worker})) {
     const std::string& handle = row.Text(0);
+    // What was made in the future was made before the clock was set back.
+    const bool before = row.Integer(2) < asked_at || row.Integer(2) > transaction.now();
     if (!known.insert(handle).second) continue;
     const ResidentState state = ParseResidentState(row.Text(1));
     if (present.contains(handle)) {
@@ -46,10 +48,10 @@ int ReportResidents(Transaction& transaction, std::string_view table, std::strin
                           {handle});
     } else if (state == ResidentState::kDestroying) {
       // Gone, as it should be.
-      if (row.Integer(2) < asked_at) {
+      if (before) {
         transaction.Execute(Sql("delete from ", table, " where handle = $1"), {handle});
       }
-    } else if (row.IsNull(3) && state == ResidentState::kCreated && row.Integer(2) < asked_at) {
+    } else if (row.IsNull(3) && state == ResidentState::kCreated && before) {
       transaction.Execute(Sql("update ", table, " set missing_since = $2 where handle = $1"),
                           {handle, transaction.now()});
     }

@@ -107,12 +107,16 @@ bool AttachResourceType(Transaction& transaction, ResourceTypeId type, ScopeId s
   return true;
 }
 
-bool ClaimCheck(Transaction& transaction, ScopeId scope, std::int64_t lease, bool even_if_early) {
+bool ClaimCheck(Transaction& transaction, ScopeId scope, std::string_view node, std::int64_t lease,
+                bool even_if_early) {
+  // What began or ended in the future was noted before the clock was set back: neither the claim
+  // nor the next check's time means anything then.
   return transaction.Execute(
-             "update scopes set last_check_start = $2, claimed_until = $3 where id = $1 and "
-             "(claimed_until is null or claimed_until <= $2) and ($4 = 1 or next_check is null or "
-             "next_check <= $2)",
-             {scope, transaction.now(), transaction.now() + lease, even_if_early}) > 0;
+             "update scopes set last_check_start = $2, claimed_until = $3, claimed_by = $5 where "
+             "id = $1 and "
+             "(claimed_until is null or claimed_until <= $2 or last_check_start > $2) and ($4 = 1 "
+             "or next_check is null or next_check <= $2 or last_check_end > $2)",
+             {scope, transaction.now(), transaction.now() + lease, even_if_early, node}) > 0;
 }
 
 void RenewClaims(Transaction& transaction, const std::vector<ScopeId>& scopes, std::int64_t lease) {
@@ -125,6 +129,12 @@ void RenewClaims(Transaction& transaction, const std::vector<ScopeId>& scopes, s
 
 void ReleaseClaim(Transaction& transaction, ScopeId scope) {
   transaction.Execute("update scopes set claimed_until = null where id = $1", {scope});
+}
+
+void ReleaseClaimsOf(Transaction& transaction, std::string_view node) {
+  transaction.Execute(
+      "update scopes set claimed_until = null where claimed_by = $1 and claimed_until is not null",
+      {node});
 }
 
 void RequestCheck(Transaction& transaction, ResourceId resource) {

@@ -73,6 +73,7 @@ create table scopes (
   last_check_error text,
   last_check_build_id bigint,
   claimed_until bigint,                        -- a check runs; past this its process is dead
+  claimed_by text,                             -- the node that runs it
   next_check bigint,                           -- not before, by its interval; NULL: at once
   next_order bigint not null default 1
 );
