@@ -1,9 +1,11 @@
 """Image registries for tests: Debian's docker-registry on loopback, and one of Python that lies on request."""
 import gzip
 import hashlib
+import http.client
 import http.server
 import io
 import json
+import random
 import socket
 import subprocess
 import tarfile
@@ -21,7 +23,7 @@ def digest_of(data):
 
 
 def tar(*entries):
-    """A tar stream of (name, content) files; content None is a folder, a TarInfo stands for itself."""
+    """A tar stream of (name, text or bytes) files; None for content is a folder, a TarInfo stands for itself."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for entry in entries:
@@ -35,19 +37,20 @@ def tar(*entries):
                 info.type = tarfile.DIRTYPE
                 archive.addfile(info)
             else:
-                info.size = len(content)
-                archive.addfile(info, io.BytesIO(content.encode()))
+                data = content if isinstance(content, bytes) else content.encode()
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
     return out.getvalue()
 
 
 class Image:
     """One platform's image: its manifest and every blob, by digest."""
 
-    def __init__(self, *layers, config=None, architecture="amd64", annotations=None, created="2024-01-01T00:00:00Z"):
+    def __init__(self, *layers, config=None, architecture="amd64", annotations=None, created="2024-01-01T00:00:00Z", level=9):
         self.blobs = {}
         described = []
         for layer in layers:
-            data = gzip.compress(layer, mtime=0)
+            data = gzip.compress(layer, level, mtime=0)
             described.append({"mediaType": OCI_LAYER, "size": len(data), "digest": self.blob(data)})
         settings = json.dumps({"architecture": architecture, "os": "linux", "created": created, "config": config or {},
                                "rootfs": {"type": "layers", "diff_ids": [digest_of(layer) for layer in layers]}}).encode()
@@ -194,3 +197,73 @@ class FakeRegistry:
     def stop(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+class CuttingProxy:
+    """Passes requests on to a registry; breaks off each blob at so many random bytes, and counts what it sent of it."""
+
+    def __init__(self, registry, cuts, seed=1):
+        self.sent, self.cuts, self.starts = {}, {}, {}
+        proxy = self
+        chooser = random.Random(seed)
+        lock = threading.Lock()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *arguments):
+                pass
+
+            def do_GET(self):
+                connection = http.client.HTTPConnection(registry)
+                connection.putrequest(self.command, self.path, skip_accept_encoding=True)
+                for name, value in self.headers.items():
+                    if name.lower() not in ("host", "connection"):
+                        connection.putheader(name, value)
+                connection.endheaders()
+                answer = connection.getresponse()
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    if name.lower() not in ("connection", "transfer-encoding", "server", "date"):
+                        self.send_header(name, value)
+                self.end_headers()
+                if self.command == "HEAD":
+                    return connection.close()
+                size = int(answer.headers.get("Content-Length", 0))
+                at = start_of(answer.headers.get("Content-Range"))
+                blob = self.path.rsplit("/", 1)[1] if "/blobs/" in self.path else None
+                end = at + size
+                with lock:
+                    if blob:
+                        proxy.starts.setdefault(blob, []).append(at)
+                    if blob and blob not in proxy.cuts:
+                        proxy.cuts[blob] = sorted(chooser.randrange(1, max(2, size)) for _ in range(cuts))
+                    cut = next((cut for cut in proxy.cuts.get(blob, []) if cut > at), None)
+                    if cut is not None and cut < end:
+                        end = cut
+                self.wfile.flush()
+                while at < end:
+                    piece = answer.read(min(1 << 16, end - at))
+                    if not piece:
+                        break
+                    self.wfile.write(piece)
+                    at += len(piece)
+                    if blob:
+                        with lock:
+                            proxy.sent[blob] = proxy.sent.get(blob, 0) + len(piece)
+                connection.close()
+                self.close_connection = self.close_connection or cut is not None
+
+            do_HEAD = do_GET
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.host = f"127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def start_of(content_range):
+    return int(content_range.split()[1].split("-")[0]) if content_range else 0

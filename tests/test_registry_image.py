@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import platform
+import random
 import shutil
 import stat
 import subprocess
@@ -15,7 +16,7 @@ import tempfile
 import unittest
 
 import harness
-from registries import DockerRegistry, FakeRegistry, Image, digest_of, tar, write_layout
+from registries import CuttingProxy, DockerRegistry, FakeRegistry, Image, digest_of, tar, write_layout
 from test_resources import ResourceCase
 
 HERE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
@@ -122,6 +123,21 @@ class RegistryTest(ImageCase):
                          {"env": ["A=b"], "user": "nobody", "entrypoint": ["/bin/tool"], "cmd": ["go"]})
         self.assertEqual(json.loads((self.out / "labels.json").read_text()), CONFIG["Labels"])
         self.assertEqual([(self.out / n).read_text() for n in ("repository", "tag", "digest")], [source["repository"], "latest", digest])
+
+    def test_in_goes_on_where_a_transfer_was_cut(self):
+        layers = [tar((f"layer-{number}", random.Random(number).randbytes(3 << 20))) for number in range(2)]
+        image = Image(*layers, architecture=HERE, level=1)
+        folder, digest = self.layout("pushed", image)
+        self.registry.push(folder, f"{self._testMethodName[:60].lower()}:latest")
+        proxy = CuttingProxy(self.registry.host, cuts=10)
+        self.addCleanup(proxy.stop)
+        self.fetched({"repository": f"{proxy.host}/{self._testMethodName[:60].lower()}"}, digest)
+        for number, layer in enumerate(layers):
+            content = (self.out / "rootfs" / f"layer-{number}").read_bytes()
+            self.assertEqual(digest_of(tar((f"layer-{number}", content))), digest_of(layer))
+        for name, blob in image.blobs.items():
+            self.assertEqual(proxy.sent[name], len(blob), f"{name} began at {proxy.starts[name]}, was cut at {proxy.cuts[name]}")
+            self.assertEqual(len(proxy.starts[name]), len(set(proxy.cuts[name])) + 1)
 
     def test_in_takes_the_platform(self):
         images = [Image(tar(("for", name)), architecture=name) for name in (HERE, "s390x")]

@@ -87,7 +87,7 @@ class Outside:
         wait_for(f"{name} listens", lambda: run("bash", "-c", f"exec 3<>/dev/tcp/{OUTSIDE}/{port}", check=False).returncode == 0)
 
     def push_image(self, reference, files, config=None, modes=None):
-        """An image with busybox and these files (path: content; modes: path: mode), put together by umoci and pushed by skopeo."""
+        """An image with busybox and these files (path: text or bytes; modes: path: mode), put together by umoci and pushed by skopeo."""
         layout = self.folder / "oci"
         shutil.rmtree(layout, ignore_errors=True)
         bundle = self.folder / "bundle"
@@ -106,7 +106,7 @@ class Outside:
         (root / "etc/group").write_text("root:x:0:\n")
         for path, content in files.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_text(content)
+            (root / path).write_bytes(content if isinstance(content, bytes) else content.encode())
         for path, mode in (modes or {}).items():
             (root / path).chmod(mode)
         run("umoci", "repack", "--image", f"{layout}:latest", bundle)
@@ -149,9 +149,9 @@ class Repository:
 class Server:
     """`pinion quickstart` on SERVER's loopback, with its state below folder."""
 
-    def __init__(self, folder, *options, database=None):
+    def __init__(self, folder, *options, database=None, port=8080):
         self.folder = folder
-        self.port = 8080
+        self.port = port
         self.url = f"http://127.0.0.1:{self.port}"
         self.options = ["--state-dir", str(folder / "state"), "--bind-port", str(self.port), "--add-local-user", "test:test",
                         "--add-local-user", "guest:guest", "--main-team-local-user", "test", *options]

@@ -18,7 +18,7 @@ build="clang-19 lld-19 clang-format-19 clang-tidy-19 libclang-rt-19-dev cmake ni
   musl-tools libboost$boost-dev libboost-json$boost-dev libboost-url$boost-dev libssl-dev libcurl4-openssl-dev libyaml-dev
   libsqlite3-dev libpq-dev libarchive-dev libzstd-dev zlib1g-dev libcrypt-dev libre2-dev libcli11-dev
   libhowardhinnant-date-dev libseccomp-dev"
-test="libgtest-dev libgmock-dev libbenchmark-dev postgresql runc docker-registry skopeo umoci curl"
+test="libgtest-dev libgmock-dev libbenchmark-dev llvm-19 postgresql runc docker-registry skopeo umoci curl chromium chromium-driver python3-selenium"
 
 wanted=""
 for set in "$@"; do

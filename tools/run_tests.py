@@ -3,8 +3,8 @@
 
   tools/run_tests.py build/dev [name ...]
 
-Modules' test programs (GoogleTest) run first, two at a time, then the end-to-end tests in tests/, one by
-one, for they use the machine's network and containers. What failed or was skipped is named with its
+Modules' test programs (GoogleTest) and the fuzz targets run first, two at a time, then the end-to-end
+tests in tests/, one by one, for they use the machine's network and containers. What failed or was skipped is named with its
 reason; the last line counts.
 """
 import concurrent.futures
@@ -53,8 +53,9 @@ def main():
     (folder / "test-results").mkdir(exist_ok=True)
     tests = json.loads(subprocess.run(
         ["ctest", "--show-only=json-v1"], cwd=folder, check=True, capture_output=True).stdout)["tests"]
-    units = [(t["name"], [t["command"][0]]) for t in tests if not wanted or t["name"] in wanted]
-    whole = [(p.stem, [sys.executable, str(p), str(folder)]) for p in sorted((ROOT / "tests").glob("test_*.py"))
+    units = [(t["name"], t["command"] if t["name"].startswith("fuzz.") else [t["command"][0]])
+             for t in tests if not wanted or t["name"] in wanted]
+    whole = [(p.stem, ["/usr/bin/python3", str(p), str(folder)]) for p in sorted((ROOT / "tests").glob("test_*.py"))
              if not wanted or p.stem in wanted]
     counts = {"passed": 0, "failed": 0, "skipped": 0}
 

@@ -1,5 +1,6 @@
 #include "api/handlers.h"
 #include "api/server.h"
+#include "api/session.h"
 #include "events/log_store.h"
 #include "http/event_stream.h"
 #include "store/database.h"
@@ -12,9 +13,23 @@ namespace {
 /// that was aborted before it started has no log that could say so.
 constexpr Duration kRecheck = std::chrono::seconds(60);
 
+/// A build may have ended while its watchers still have to catch up: looked at anew after so much.
+constexpr std::size_t kLookEvery = 32 << 20;
+
+Task<bool> IsRunning(Call& call) {
+  auto work = [id = call.build.id](store::Transaction& t) {
+    const auto build = store::FindBuild(t, id);
+    return build && !store::IsFinished(build->status);
+  };
+  return call.database().Read(store::Pool::kApi, work);
+}
+
 /// The events from `next` on, until the log's end. False if the wait for more took too long.
-Task<bool> Stream(events::BuildLogReader& reader, http::BodyWriter& out, std::uint64_t& next,
-                  Timers& timers, std::stop_token stop) {
+Task<bool> Stream(Call& call, events::BuildLogReader& reader, http::BodyWriter& out,
+                  std::uint64_t& next, bool running) {
+  Timers& timers = call.services.timers;
+  const std::stop_token stop = call.exchange.stop();
+  std::size_t since_look = 0;
   while (true) {
     Deadline deadline(timers, kRecheck, stop);
     events::EventText events;
@@ -32,17 +47,17 @@ Task<bool> Stream(events::BuildLogReader& reader, http::BodyWriter& out, std::ui
       co_await out.Write(text, stop);
       co_return true;
     }
+    if (running && !events.text.empty()) {
+      co_await call.session.watch_budget().Take(events.text.size(), stop);
+      since_look += events.text.size();
+      if (since_look >= kLookEvery) {
+        since_look = 0;
+        running = co_await IsRunning(call);
+      }
+    }
     if (!events.text.empty()) co_await out.Write(events.text, stop);
     next = events.next_event;
   }
-}
-
-Task<bool> IsRunning(Call& call) {
-  auto work = [id = call.build.id](store::Transaction& t) {
-    const auto build = store::FindBuild(t, id);
-    return build && !store::IsFinished(build->status);
-  };
-  return call.database().Read(store::Pool::kApi, work);
 }
 
 }  // namespace
@@ -66,7 +81,7 @@ Task<Answer> BuildEvents(Call& call) {
   call.answered = true;
   http::BodyWriter* out = co_await call.exchange.Start(std::move(head), true);
   while (true) {
-    const bool ended = co_await Stream(*reader, *out, next, call.services.timers, stop);
+    const bool ended = co_await Stream(call, *reader, *out, next, running);
     if (ended) break;
     const bool still_running = co_await IsRunning(call);
     if (running && !still_running) {

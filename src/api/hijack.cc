@@ -1,6 +1,7 @@
 #include <exception>
 
 #include "api/handlers.h"
+#include "api/hijack_messages.h"
 #include "api/server.h"
 #include "async/task_group.h"
 #include "base/encoding.h"
@@ -15,79 +16,15 @@ namespace pinion::api {
 
 namespace {
 
+using hijack::InputMessage;
+using hijack::ProcessMessage;
+using hijack::SpecOf;
+
 constexpr std::size_t kMessageBytesMax = 1 << 20;
 constexpr Duration kSpecTimeout = std::chrono::seconds(60);
 constexpr Duration kTouchInterval = std::chrono::minutes(1);
 constexpr std::uint16_t kUnsupportedData = 1003;
 constexpr std::uint16_t kNormal = 1000;
-
-struct WindowSize {
-  int columns = 0;
-  int rows = 0;
-  template <class Self, class Visit>
-  static void Fields(Self& self, Visit& visit) {
-    visit("columns", self.columns);
-    visit("rows", self.rows);
-  }
-};
-
-struct Terminal {
-  WindowSize window_size;
-  template <class Self, class Visit>
-  static void Fields(Self& self, Visit& visit) {
-    visit("window_size", self.window_size);
-  }
-};
-
-/// The first message.
-struct ProcessMessage {
-  std::string path;
-  std::vector<std::string> args;
-  std::vector<std::string> env;
-  std::string dir;
-  bool privileged = false;
-  std::string user;
-  std::optional<Terminal> tty;
-  template <class Self, class Visit>
-  static void Fields(Self& self, Visit& visit) {
-    visit("path", self.path);
-    visit("args", self.args);
-    visit("env", self.env);
-    visit("dir", self.dir);
-    visit("privileged", self.privileged);
-    visit("user", self.user);
-    visit("tty", self.tty);
-  }
-};
-
-/// Every further message of the client.
-struct InputMessage {
-  bool closed = false;
-  std::string stdin_bytes;  ///< base64
-  std::optional<Terminal> tty;
-  template <class Self, class Visit>
-  static void Fields(Self& self, Visit& visit) {
-    visit("closed", self.closed, kOmitEmpty);
-    visit("stdin", self.stdin_bytes, kOmitEmpty);
-    visit("tty", self.tty, kOmitEmpty);
-  }
-};
-
-protocol::garden::ProcessSpec SpecOf(const ProcessMessage& message) {
-  protocol::garden::ProcessSpec spec;
-  spec.id = "hijack-" + RandomUuid();
-  spec.path = message.path;
-  spec.args = message.args;
-  spec.env = message.env;
-  spec.dir = message.dir;
-  spec.user = message.user;
-  if (message.tty) {
-    spec.tty.emplace();
-    spec.tty->window_size = protocol::garden::WindowSize{message.tty->window_size.columns,
-                                                         message.tty->window_size.rows};
-  }
-  return spec;
-}
 
 /// Keeps collection away from the container; false if it is too late for that.
 Task<bool> MarkHijacked(Call& call, std::string handle) {
@@ -121,8 +58,10 @@ class HijackSession {
     stop_.RequestStop();
     tasks_.RequestStop();
     co_await tasks_.Join();
-    if (!idle_error_.empty()) co_await Send(JsonObject{{"error", Json(idle_error_)}});
-    if (failure && idle_error_.empty()) std::rethrow_exception(failure);
+    // Upstream's client takes a session that closes without a word for a success.
+    std::string error = idle_error_;
+    if (error.empty() && failure) error = ErrorOf(failure);
+    if (!error.empty()) co_await Send(JsonObject{{"error", Json(error)}});
   }
 
  private:
@@ -147,6 +86,15 @@ class HijackSession {
     }
   }
 
+  /// What went wrong with the process; Cancelled goes on, for then nobody listens any more.
+  static std::string ErrorOf(const std::exception_ptr& failure) {
+    try {
+      std::rethrow_exception(failure);
+    } catch (const Failure& known) {
+      return known.error().message;
+    }
+  }
+
   /// The client's going away ends the session: the process is stopped by dropping it.
   Task<void> ReadInput() {
     try {
@@ -162,7 +110,17 @@ class HijackSession {
     stop_.RequestStop();
   }
 
+  /// Hands the input on. A process that takes none, for it has ended, still has output to deliver
+  /// and an exit status.
   Task<void> Apply(InputMessage input) {
+    try {
+      co_await HandOver(std::move(input));
+    } catch (const Failure& failure) {
+      call_.log.Debug("input was not taken", {{"error", failure.error().message}});
+    }
+  }
+
+  Task<void> HandOver(InputMessage input) {
     if (input.tty) {
       co_await process_.SetWindowSize(input.tty->window_size.columns, input.tty->window_size.rows);
     }

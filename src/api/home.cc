@@ -28,12 +28,13 @@ Task<Answer> LookAtChanges(Call& call) {
   call.answered = true;
   http::BodyWriter* out =
       co_await call.exchange.Start(StreamHead(call, 200, "text/event-stream"), false);
+  std::int64_t seen = call.services.changes->count();
   co_await out->Write(": listening\n\n", stop);
   for (;;) {
     Deadline deadline(call.services.timers, kKeepAlive, stop);
     bool changed = true;
     try {
-      co_await call.services.changes->Next(deadline.token());
+      seen = co_await call.services.changes->Next(seen, deadline.token());
     } catch (const Cancelled&) {
       if (stop.stop_requested()) throw;
       changed = false;

@@ -1,6 +1,7 @@
 #include "api/present/info.h"
 #include "api/handlers.h"
 #include "api/server.h"
+#include "protocol/versions.h"
 #include "secrets/id_tokens.h"
 
 namespace pinion::api {
@@ -8,7 +9,7 @@ namespace pinion::api {
 Task<Answer> GetInfo(Call& call) {
   const ApiSettings& settings = call.services.settings;
   present::Info info;
-  info.version = kConcourseVersion;
+  info.version = protocol::kConcourseVersion;
   info.worker_version = settings.worker_version;
   info.feature_flags = {{"build_rerun", true},
                         {"cache_streamed_volumes", false},

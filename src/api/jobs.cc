@@ -3,6 +3,7 @@
 #include "api/paging.h"
 #include "api/present/convert.h"
 #include "api/present/job.h"
+#include "api/session.h"
 #include "store/builds_view.h"
 #include "store/database.h"
 #include "store/jobs_view.h"
@@ -21,19 +22,24 @@ std::optional<present::BuildSummary> ToSummary(const store::JobView& job,
                             job.instance_vars, job.name);
 }
 
+present::JobHead ToJobHead(const store::JobView& job) {
+  return {.id = job.id.value,
+          .name = job.name,
+          .team_name = job.team_name,
+          .pipeline_id = job.pipeline.value,
+          .pipeline_name = job.pipeline_name,
+          .pipeline_instance_vars = present::StoredJson(job.instance_vars),
+          .paused = job.paused,
+          .paused_by = job.paused_by,
+          .paused_at = job.paused_at,
+          .has_new_inputs = job.has_new_inputs,
+          .groups = job.groups};
+}
+
+}  // namespace
+
 present::JobSummary ToJobSummary(const store::JobView& job) {
-  present::JobSummary summary;
-  summary.id = job.id.value;
-  summary.name = job.name;
-  summary.team_name = job.team_name;
-  summary.pipeline_id = job.pipeline.value;
-  summary.pipeline_name = job.pipeline_name;
-  summary.pipeline_instance_vars = present::StoredJson(job.instance_vars);
-  summary.paused = job.paused;
-  summary.paused_by = job.paused_by;
-  summary.paused_at = job.paused_at;
-  summary.has_new_inputs = job.has_new_inputs;
-  summary.groups = job.groups;
+  present::JobSummary summary{ToJobHead(job)};
   summary.finished_build = ToSummary(job, job.finished_build);
   summary.next_build = ToSummary(job, job.next_build);
   summary.transition_build = ToSummary(job, job.transition_build);
@@ -45,6 +51,8 @@ present::JobSummary ToJobSummary(const store::JobView& job) {
   return summary;
 }
 
+namespace {
+
 /// A job with its two builds in full.
 struct JobDetail {
   store::JobView view;
@@ -54,18 +62,7 @@ struct JobDetail {
 
 present::Job ToJob(const JobDetail& detail, bool with_comment) {
   const store::JobView& view = detail.view;
-  present::Job job;
-  job.id = view.id.value;
-  job.name = view.name;
-  job.team_name = view.team_name;
-  job.pipeline_id = view.pipeline.value;
-  job.pipeline_name = view.pipeline_name;
-  job.pipeline_instance_vars = present::StoredJson(view.instance_vars);
-  job.paused = view.paused;
-  job.paused_by = view.paused_by;
-  job.paused_at = view.paused_at;
-  job.has_new_inputs = view.has_new_inputs;
-  job.groups = view.groups;
+  present::Job job{ToJobHead(view)};
   job.disable_manual_trigger = view.disable_manual_trigger;
   job.disable_reruns = view.disable_reruns;
   if (detail.next) job.next_build = present::ToBuild(*detail.next, with_comment);
@@ -94,11 +91,9 @@ bool Flag(const store::JobRow& job, std::string_view name) {
 }  // namespace
 
 Task<Answer> ListAllJobs(Call& call) {
-  auto work = [visible = call.Visible()](store::Transaction& t) {
-    return store::ViewAllJobs(t, visible);
-  };
-  const auto jobs = co_await call.database().Read(store::Pool::kApi, work);
-  co_return JsonAnswer(200, present::ArrayOf(jobs, ToJobSummary));
+  std::shared_ptr<const ListText> list = co_await call.session.job_list().Read(call.Visible());
+  co_await AnswerList(call, std::move(list));
+  co_return std::nullopt;
 }
 
 Task<Answer> ListJobs(Call& call) {

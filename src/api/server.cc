@@ -1,4 +1,5 @@
 #include "api/server.h"
+#include "protocol/versions.h"
 
 #include <algorithm>
 
@@ -64,7 +65,7 @@ void AddCommonHeaders(const Services& services, std::string_view request_id,
                       http::Response& response) {
   const ApiSettings& settings = services.settings;
   http::Headers& headers = response.headers;
-  headers.Set("X-Concourse-Version", std::string(kConcourseVersion));
+  headers.Set("X-Concourse-Version", std::string(protocol::kConcourseVersion));
   headers.Set("X-Request-Id", std::string(request_id));
   if (!settings.x_frame_options.empty()) headers.Set("X-Frame-Options", settings.x_frame_options);
   if (!settings.content_security_policy.empty() && !headers.Has("Content-Security-Policy")) {

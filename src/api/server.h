@@ -5,9 +5,6 @@
 
 namespace pinion::api {
 
-/// What every answer's X-Concourse-Version says: clients compare it with their own.
-inline constexpr std::string_view kConcourseVersion = "8.2.4";
-
 /// Answers requests: finds the route, checks who asks, runs the handler, turns errors into answers.
 /// On the loop's thread; must outlive the HTTP server that calls it.
 class Api {

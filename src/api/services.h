@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "identity/password.h"
+#include "protocol/versions.h"
 
 namespace pinion {
 class ThreadPool;
@@ -105,16 +106,22 @@ class VolumeStreams {
 class ChangeNotice {
  public:
   void Notify() {
+    ++count_;
     const auto event = std::exchange(event_, std::make_shared<Event>());
     event->Set();
   }
-  /// Returns at the next Notify(); throws Cancelled on stop.
-  Task<void> Next(std::stop_token stop) {
+  /// How often Notify() was called.
+  std::int64_t count() const { return count_; }
+  /// Returns the count once it is not `seen` any more: what was told between two waits is not
+  /// missed. Throws Cancelled on stop.
+  Task<std::int64_t> Next(std::int64_t seen, std::stop_token stop) {
     const auto event = event_;
-    co_await event->Wait(std::move(stop));
+    if (count_ == seen) co_await event->Wait(std::move(stop));
+    co_return count_;
   }
 
  private:
+  std::int64_t count_ = 0;
   std::shared_ptr<Event> event_ = std::make_shared<Event>();
 };
 
@@ -122,7 +129,7 @@ class ChangeNotice {
 struct ApiSettings {
   std::string external_url = "http://127.0.0.1:8080";  ///< without a slash at the end
   std::string cluster_name;
-  std::string worker_version = "2.5";
+  std::string worker_version = std::string(protocol::kWorkerVersion);
   bool secure_cookies = false;  ///< --cookie-secure or an https external URL
   Duration token_lifetime = std::chrono::hours(24);
   Duration hijack_idle_timeout{0};  ///< 0: none

@@ -54,7 +54,9 @@ Session::Session(Services& services)
       passwords_("passwords", 1, 64),
       attempts_by_place_(services.clock, {.failures_max = 10}),
       attempts_by_name_(services.clock, {.failures_max = 100}),
-      stale_(std::make_shared<std::atomic<bool>>(true)) {
+      stale_(std::make_shared<std::atomic<bool>>(true)),
+      job_list_(services.database, services.clock),
+      watch_budget_(services.timers) {
   services_.database.OnChange([stale = stale_] { stale->store(true); });
 }
 

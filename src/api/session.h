@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "api/job_list.h"
 #include "api/services.h"
+#include "api/watch_budget.h"
 #include "async/thread_pool.h"
 #include "identity/access.h"
 #include "identity/attempts.h"
@@ -44,6 +46,10 @@ class Session {
   /// The next request sees what a commit of this process changed in teams or tokens.
   void Refresh() { stale_->store(true); }
 
+  // What requests share beside who asks.
+  JobList& job_list() { return job_list_; }
+  WatchBudget& watch_budget() { return watch_budget_; }
+
   const identity::TokenSigner& signer() const { return *signer_; }
   std::int64_t now() const { return services_.clock.UnixSeconds(); }
   /// Audiences whose tokens are accepted.
@@ -62,6 +68,8 @@ class Session {
   std::set<std::string, std::less<>> revoked_;
   /// Shared with the database's callback, which may outlive this.
   std::shared_ptr<std::atomic<bool>> stale_;
+  JobList job_list_;
+  WatchBudget watch_budget_;
 };
 
 /// What identity providers call the user: connector and user id packed as upstream packs them.

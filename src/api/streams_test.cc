@@ -18,19 +18,25 @@ using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-/// Says back what it is told, in capitals on standard error; "exit N" ends it.
+/// Says back what it is told, on standard error; "exit N" ends it, "refused" is input that it
+/// does not take, "break" breaks its connection.
 class FakeProcess final : public fleet::InteractiveProcess {
  public:
   Task<fleet::ProcessOutput> Next(std::stop_token stop) override {
-    while (output_.empty()) {
+    while (output_.empty() && !broken_) {
       co_await SuspendUntilStop<bool>(stop, [this](Waker<bool> waker) { waiting_ = waker; });
     }
+    if (output_.empty()) throw Failure(ErrorKind::kUnavailable, "the connection broke off");
     fleet::ProcessOutput next = std::move(output_.front());
     output_.pop_front();
     co_return next;
   }
   Task<void> WriteInput(std::string bytes) override {
-    if (bytes.starts_with("exit ")) {
+    if (bytes == "refused") throw Failure(ErrorKind::kUnavailable, "broken pipe");
+    if (bytes == "break") {
+      broken_ = true;
+      if (waiting_) waiting_(true);
+    } else if (bytes.starts_with("exit ")) {
       Put({.stream = 0, .exit_status = std::stoi(bytes.substr(5))});
     } else {
       Put({.stream = 2, .bytes = "got " + bytes});
@@ -52,6 +58,7 @@ class FakeProcess final : public fleet::InteractiveProcess {
     if (waiting_) waiting_(true);
   }
   std::deque<fleet::ProcessOutput> output_;
+  bool broken_ = false;
   Waker<bool> waiting_;
 };
 
@@ -303,6 +310,21 @@ TEST_P(StreamsTest, HijackSpeaksWithAProcess) {
   EXPECT_THAT(Run(Hijack(*client_, WithToken(path), {"nonsense"})), ElementsAre());
   Write([](store::Transaction& t) { store::SetContainerDestroying(t, "c1"); });
   EXPECT_THAT(Run(Hijack(*client_, WithToken(path), {})), ElementsAre("404"));
+}
+
+TEST_P(StreamsTest, HijackDeliversWhatAProcessSaysThatTakesNoInputAnyMore) {
+  AddContainer("c1", "main", "task");
+  const auto request = WithToken("/api/v1/teams/main/containers/c1/hijack");
+  EXPECT_THAT(Run(Hijack(*client_, request,
+                         {R"({"path":"cat"})", Input("refused"), Input("hi"), Input("exit 0")})),
+              ElementsAre(R"({"stderr":")" + ToBase64("got hi") + "\"}", R"({"exit_status":0})"));
+}
+
+TEST_P(StreamsTest, HijackTellsThatItBrokeOff) {
+  AddContainer("c1", "main", "task");
+  const auto request = WithToken("/api/v1/teams/main/containers/c1/hijack");
+  EXPECT_THAT(Run(Hijack(*client_, request, {R"({"path":"cat"})", Input("break")})),
+              ElementsAre(R"({"error":"the connection broke off"})"));
 }
 
 TEST_P(StreamsTest, HijackStaysWithinTheTeam) {

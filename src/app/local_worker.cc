@@ -1,4 +1,5 @@
 #include "app/local_worker.h"
+#include "protocol/versions.h"
 
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include "http/server.h"
 #include "worker/baggageclaim_server.h"
 #include "worker/containers/containers.h"
+#include "worker/containers/disk_watch.h"
 #include "worker/containers/supervisor_program.h"
 #include "worker/garden_server.h"
 #include "worker/images/image_puller.h"
@@ -21,7 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 
 // Of the protocol that workers speak; upstream's web nodes look at it.
-constexpr std::string_view kWorkerVersion = "3.0";
 constexpr Duration kShutdownGrace = std::chrono::seconds(2);
 
 std::string HostName() {
@@ -37,6 +38,7 @@ struct LocalWorker::Parts {
   std::unique_ptr<worker::BridgeNetwork> network;
   std::unique_ptr<worker::Containers> containers;
   std::unique_ptr<worker::VolumeStore> volumes;
+  std::unique_ptr<worker::DiskWatch> disk_watch;
   std::unique_ptr<worker::ImagePuller> images;
   std::unique_ptr<worker::GardenServer> garden;
   std::unique_ptr<worker::BaggageclaimServer> baggageclaim;
@@ -65,17 +67,28 @@ Task<Result<void>> LocalWorker::Start() {
                                                        worker::ImagePullerOptions{});
   parts.volumes->AddStrategy("registry-image", parts.images->Strategy());
   worker::BridgeNetworkOptions network{.dns_servers = options_.worker_dns_servers,
+                                       .denied_networks = options_.worker_restricted_networks,
                                        .allow_host_access = options_.worker_allow_host_access};
   if (!options_.worker_network_pool.empty()) network.subnet = options_.worker_network_pool;
   parts.network = std::make_unique<worker::BridgeNetwork>(executor_, parts.pool, log_, work,
                                                           std::move(network));
   worker::ContainersOptions containers{.work_dir = work,
+                                       .processes_max = options_.worker_container_processes,
+                                       .memory_max = options_.worker_containers_memory.bytes,
                                        .dns_servers = options_.worker_dns_servers};
   if (!options_.worker_runtime.empty()) containers.runtime = options_.worker_runtime;
   parts.containers = std::make_unique<worker::Containers>(executor_, timers_, log_, parts.pool,
                                                           *parts.network, std::move(containers));
-  if (auto started = co_await parts.containers->Start(); !started) co_return started;
   if (auto started = co_await parts.network->Start(); !started) co_return started;
+  if (auto started = co_await parts.containers->Start(); !started) co_return started;
+
+  parts.disk_watch = std::make_unique<worker::DiskWatch>(
+      executor_, timers_, parts.pool, log_, *parts.containers,
+      worker::DiskWatchOptions{.folder = work,
+                               .bytes_max = options_.worker_container_disk.bytes,
+                               .files_max = options_.worker_container_files,
+                               .own_files = worker::VolumeStore::OwnFiles});
+  parts.disk_watch->Start();
 
   parts.garden =
       std::make_unique<worker::GardenServer>(*parts.containers, parts.pool, timers_, log_);
@@ -100,6 +113,7 @@ Task<void> LocalWorker::Shutdown() {
   if (parts.garden_http) co_await parts.garden_http->Shutdown(kShutdownGrace);
   if (parts.baggageclaim_http) co_await parts.baggageclaim_http->Shutdown(kShutdownGrace);
   if (parts.baggageclaim) co_await parts.baggageclaim->Shutdown();
+  if (parts.disk_watch) co_await parts.disk_watch->Shutdown();
   if (parts.containers) co_await parts.containers->Shutdown();
   if (parts.network) co_await parts.network->Shutdown();
   if (parts.volumes) co_await parts.volumes->Close();
@@ -114,7 +128,7 @@ store::WorkerRow LocalWorker::Registration() const {
           .garden_addr = "unix:" + work + "/garden.sock",
           .baggageclaim_url = "unix:" + work + "/baggageclaim.sock",
           .resource_types = resource_types_,
-          .version = std::string(kWorkerVersion),
+          .version = std::string(protocol::kWorkerVersion),
           .start_time = timers_.clock().UnixSeconds()};
 }
 

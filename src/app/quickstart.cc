@@ -47,12 +47,6 @@ void SayHowToAddUsers(const ServerOptions& options, const std::string& url) {
                url.c_str());
 }
 
-void SayWarnings(const std::vector<std::string>& warnings) {
-  for (const std::string& warning : warnings) {
-    std::fprintf(stderr, "pinion: warning: %s\n", warning.c_str());
-  }
-}
-
 Task<int> Serve(Loop& loop, Logger log, const ServerOptions& options, StopSignals& signals) {
   Server server(loop, log, options);
   Result<void> started;
@@ -77,10 +71,9 @@ Task<int> Serve(Loop& loop, Logger log, const ServerOptions& options, StopSignal
   co_return started ? 0 : 1;
 }
 
-}  // namespace
-
-int RunQuickstart(const std::vector<std::string>& words) {
-  ServerOptions options;
+/// What both commands do with their words. An exit status: nothing more is to be done.
+std::optional<int> ReadOptions(const std::vector<std::string>& words, const std::string& usage,
+                               ServerOptions& options) {
   Options declared;
   options.Declare(declared);
   declared.Ignore(UpstreamOptions());
@@ -89,14 +82,28 @@ int RunQuickstart(const std::vector<std::string>& words) {
   std::vector<std::string> warnings;
   const auto parsed = declared.Parse(words, ReadEnvironment(), warnings);
   if (help) {
-    std::printf("Usage: pinion quickstart [options]\n\nRuns a server with a local worker.\n\n%s",
-                declared.Help().c_str());
+    std::printf("%s\n\n%s", usage.c_str(), declared.Help().c_str());
     return 0;
   }
-  SayWarnings(warnings);
-  if (!parsed) {
-    std::fprintf(stderr, "pinion: %s\n", parsed.error().message.c_str());
-    return kUsageExit;
+  for (const std::string& warning : warnings) {
+    std::fprintf(stderr, "pinion: warning: %s\n", warning.c_str());
+  }
+  if (parsed) {
+    options.ResolveFolders();
+    return std::nullopt;
+  }
+  std::fprintf(stderr, "pinion: %s\n", parsed.error().message.c_str());
+  return kUsageExit;
+}
+
+}  // namespace
+
+int RunQuickstart(const std::vector<std::string>& words) {
+  ServerOptions options;
+  if (const auto status = ReadOptions(
+          words, "Usage: pinion quickstart [options]\n\nRuns a server with a local worker.",
+          options)) {
+    return *status;
   }
   const auto level = ParseLogLevel(options.log_level);
   if (!level) {
@@ -126,24 +133,12 @@ int RunQuickstart(const std::vector<std::string>& words) {
 
 int RunDoctor(const std::vector<std::string>& words) {
   ServerOptions options;
-  Options declared;
-  options.Declare(declared);
-  declared.Ignore(UpstreamOptions());
-  bool help = false;
-  declared.Add({.name = "help", .doc = "show this help", .short_name = 'h'}, help);
-  std::vector<std::string> warnings;
-  const auto parsed = declared.Parse(words, ReadEnvironment(), warnings);
-  if (help) {
-    std::printf(
-        "Usage: pinion doctor [options]\n\nSays what this machine lacks for "
-        "`pinion quickstart` with the same options.\n\n%s",
-        declared.Help().c_str());
-    return 0;
-  }
-  SayWarnings(warnings);
-  if (!parsed) {
-    std::fprintf(stderr, "pinion: %s\n", parsed.error().message.c_str());
-    return kUsageExit;
+  if (const auto status =
+          ReadOptions(words,
+                      "Usage: pinion doctor [options]\n\nSays what this machine lacks "
+                      "for `pinion quickstart` with the same options.",
+                      options)) {
+    return *status;
   }
   bool met = true;
   for (const Requirement& requirement : CheckRequirements(options)) {

@@ -1,8 +1,10 @@
 #include "app/server.h"
+#include "protocol/versions.h"
 
 #include <unistd.h>
 
 #include <filesystem>
+#include <random>
 
 #include "api/server.h"
 #include "app/controls.h"
@@ -14,15 +16,20 @@
 #include "engine/check_runner.h"
 #include "engine/container.h"
 #include "engine/engine.h"
+#include "fleet/cache_budget.h"
 #include "fleet/collector.h"
 #include "http/server.h"
 #include "linux/files.h"
+#include "retention/build_logs.h"
+#include "retention/history.h"
 #include "scheduling/pipeline_planner.h"
 #include "scheduling/scheduler.h"
 #include "secrets/var_sources.h"
+#include "store/builds.h"
 #include "store/change_follower.h"
 #include "store/change_kinds.h"
 #include "store/leases_keeper.h"
+#include "store/scopes.h"
 #include "store/teams.h"
 
 namespace pinion::app {
@@ -32,6 +39,7 @@ namespace fs = std::filesystem;
 
 constexpr Duration kRequestGrace = std::chrono::seconds(3);
 constexpr std::string_view kRole = "quickstart";
+constexpr scheduling::Scheduler::Options kScheduling;
 
 /// This process's name among the nodes: kept, so that the next process in this folder is the same
 /// node and takes up what this one left.
@@ -41,6 +49,45 @@ std::string NodeName(const std::string& state_dir) {
   const std::string made = "node-" + ToHex(RandomBytes(8));
   ValueOrThrow(WriteFile(path, made, 0600));
   return made;
+}
+
+protocol::ContainerLimits DefaultTaskLimits(const ServerOptions& options) {
+  protocol::ContainerLimits limits;
+  if (options.default_task_cpu_limit > 0) limits.cpu = options.default_task_cpu_limit;
+  if (options.default_task_memory_limit.bytes > 0) {
+    limits.memory = options.default_task_memory_limit.bytes;
+  }
+  return limits;
+}
+
+std::int64_t Seconds(Duration duration) {
+  return std::chrono::duration_cast<std::chrono::seconds>(duration).count();
+}
+
+fleet::CollectorOptions CollectionOf(const ServerOptions& options) {
+  fleet::CollectorOptions collection;
+  collection.sweep_interval = options.gc_interval;
+  collection.containers = {.hijacked_seconds = Seconds(options.hijack_grace),
+                           .one_off_seconds = Seconds(options.one_off_grace),
+                           .failed_seconds = Seconds(options.failed_grace),
+                           .missing_seconds = Seconds(options.missing_grace)};
+  collection.volumes = {.unused_cache_seconds = Seconds(options.unused_cache_grace),
+                        .artifact_seconds = Seconds(options.artifact_grace),
+                        .missing_seconds = Seconds(options.missing_grace)};
+  return collection;
+}
+
+retention::BuildLogOptions LogRetentionOf(const ServerOptions& options) {
+  return {.logs = {.default_builds = options.default_build_logs,
+                   .max_builds = options.max_build_logs,
+                   .default_days = options.default_log_days,
+                   .max_days = options.max_log_days},
+          .one_off_seconds = Seconds(options.one_off_retention)};
+}
+
+retention::HistoryOptions HistoryRetentionOf(const ServerOptions& options) {
+  return {.scope_seconds = Seconds(options.unused_scope_grace),
+          .change_seconds = Seconds(options.change_retention)};
 }
 
 /// Who may do what in the main team, as the options say.
@@ -67,6 +114,7 @@ struct Server::Parts {
   std::unique_ptr<store::ChangeFollower> feed;
   std::unique_ptr<fleet::WorkerRegistry> fleet;
   std::unique_ptr<LocalWorker> worker;
+  std::unique_ptr<components::Registry> components;
   engine::ImageMetadataCache image_metadata;
   engine::BaseTypes base_types;
   engine::SingleFlight gets;
@@ -81,10 +129,12 @@ struct Server::Parts {
   std::unique_ptr<scheduling::BuildPlanner> planner;
   std::unique_ptr<scheduling::Scheduler> scheduler;
   std::unique_ptr<fleet::Collector> collector;
+  std::unique_ptr<fleet::CacheBudget> cache_budget;
+  std::unique_ptr<retention::BuildLogs> log_retention;
+  std::unique_ptr<retention::History> history_retention;
   std::unique_ptr<ManualChecks> manual_checks;
   std::unique_ptr<Hijacking> hijacking;
   std::unique_ptr<ArtifactStreams> artifacts;
-  std::unique_ptr<components::Registry> components;
   api::ChangeNotice notice;
   std::unique_ptr<api::Services> services;
   std::unique_ptr<api::Api> api;
@@ -141,15 +191,22 @@ Task<Result<void>> Server::Start() {
   p.lease = std::make_unique<store::LeaseKeeper>(
       *p.database, *p.timers, log_, NodeName(options_.state_dir), std::string(kRole),
       store::LeaseOptions{.renew = alone ? Duration::zero() : store::LeaseOptions().renew},
-      store::LeaseKeeper::Events{
-          .take_over = [](store::Transaction&, const store::Lease&, const store::Lease&) {},
-          .taken_over = [this] { TakeUpBuilds(); },
-          .lost = [this] { LeaseLost(); }});
-  const store::Lease lease = co_await p.lease->Acquire(p.tasks->stop_token());
+      store::LeaseKeeper::Events{.take_over =
+                                     [](store::Transaction& transaction, const store::Lease& dead,
+                                        const store::Lease& own) {
+                                       store::TakeOverBuilds(transaction, dead.node,
+                                                             {own.node, own.last_epoch});
+                                       store::ReleaseClaimsOf(transaction, dead.node);
+                                     },
+                                 .taken_over = [this] { TakeUpBuilds(); },
+                                 .lost = [this] { LeaseLost(); }});
+  co_await p.lease->Acquire(p.tasks->stop_token());
   p.tasks->Spawn(p.lease->Run(p.tasks->stop_token()));
 
   p.feed = std::make_unique<store::ChangeFollower>(*p.database, executor, *p.timers, log_);
-  p.fleet = std::make_unique<fleet::WorkerRegistry>(executor, *p.timers, *p.database, log_);
+  p.fleet = std::make_unique<fleet::WorkerRegistry>(
+      executor, *p.timers, *p.database, log_,
+      fleet::WorkerRegistryOptions{.worker_version = std::string(protocol::kWorkerVersion)});
   co_await p.fleet->Start();
   p.worker = std::make_unique<LocalWorker>(executor, *p.timers, log_, options_);
   if (auto started = co_await p.worker->Start(); !started) {
@@ -157,25 +214,33 @@ Task<Result<void>> Server::Start() {
   }
   co_await p.fleet->Register(p.worker->Registration(), Duration::zero());
 
+  AddComponents();
   p.id_tokens = std::make_unique<secrets::IdTokens>(*p.database, p.clock);
   p.id_tokens->SetIssuer(options_.external_url);
   p.var_sources = std::make_unique<secrets::VarSources>(*p.database, *p.id_tokens);
   p.sources = std::make_unique<engine::SourceFiller>(*p.var_sources);
-  const engine::EngineServices services{.executor = executor,
-                                        .database = *p.database,
-                                        .timers = *p.timers,
-                                        .logs = *p.logs,
-                                        .fleet = *p.fleet,
-                                        .log = log_,
-                                        .owner = {lease.node, lease.epoch},
-                                        .external_url = options_.external_url,
-                                        .image_metadata = p.image_metadata,
-                                        .base_types = p.base_types,
-                                        .gets = p.gets,
-                                        .checks = p.checks_in_flight,
-                                        .global_resources = options_.global_resources,
-                                        .var_sources = p.var_sources.get()};
-  p.engine = std::make_unique<engine::Engine>(services);
+  // Builds of nodes that died meanwhile are claimed under a later epoch than this one's first.
+  const auto owner = [&lease = *p.lease] {
+    return store::Owner{lease.lease().node, lease.lease().last_epoch};
+  };
+  const engine::EngineServices services{
+      .executor = executor,
+      .database = *p.database,
+      .timers = *p.timers,
+      .logs = *p.logs,
+      .fleet = *p.fleet,
+      .log = log_,
+      .owner = owner,
+      .external_url = options_.external_url,
+      .image_metadata = p.image_metadata,
+      .base_types = p.base_types,
+      .gets = p.gets,
+      .checks = p.checks_in_flight,
+      .global_resources = options_.global_resources,
+      .var_sources = p.var_sources.get(),
+      .build_log_bytes_max = static_cast<std::uint64_t>(options_.max_build_log_size.bytes),
+      .default_task_limits = DefaultTaskLimits(options_)};
+  p.engine = std::make_unique<engine::Engine>(services, p.components->RunsOf("engine"));
   p.engine_control = std::make_unique<EngineControl>(*p.engine);
   p.check_runner = std::make_unique<engine::CheckRunner>(services, [&p] { p.collector->Notify(); });
   p.checker = std::make_unique<checking::Checker>(
@@ -185,7 +250,9 @@ Task<Result<void>> Server::Start() {
                                   .feed = *p.feed,
                                   .sources = *p.sources,
                                   .runner = *p.check_runner,
-                                  .log = log_},
+                                  .log = log_,
+                                  .node = p.lease->lease().node,
+                                  .ran = p.components->RunsOf("checker")},
       checking::Checker::Options{
           .interval = options_.resource_checking_interval,
           .webhook_interval = options_.resource_with_webhook_checking_interval,
@@ -200,20 +267,63 @@ Task<Result<void>> Server::Start() {
                                       .planner = *p.planner,
                                       .starter = *p.engine_control,
                                       .checks = *p.checker,
-                                      .owner = [lease_owner = services.owner]()
-                                          -> std::optional<store::Owner> { return lease_owner; },
-                                      .log = log_},
-      scheduling::Scheduler::Options{});
+                                      .owner = owner,
+                                      .log = log_,
+                                      .ran = p.components->RunsOf("scheduler")},
+      kScheduling);
   p.collector =
-      std::make_unique<fleet::Collector>(executor, *p.timers, *p.database, *p.fleet, log_);
+      std::make_unique<fleet::Collector>(executor, *p.timers, *p.database, *p.fleet, log_,
+                                         CollectionOf(options_), p.components->RunsOf("collector"));
   p.feed->Subscribe(
       [this](const std::vector<store::Change>& changes, bool) { OnChanges(changes); });
   co_await p.feed->Start();
+  co_await p.components->Start(p.tasks->stop_token());
   co_await p.engine->TakeUp();
   co_await p.scheduler->Start();
   co_await p.checker->Start();
   p.tasks->Spawn(p.collector->Run(p.tasks->stop_token()));
   co_return co_await Serve();
+}
+
+void Server::AddComponents() {
+  Parts& p = *parts_;
+  p.components = std::make_unique<components::Registry>(loop_.executor(), *p.database, *p.timers,
+                                                        log_, std::random_device()());
+  const auto add = [&p](std::string name, Duration interval, std::function<void(bool)> set_paused) {
+    p.components->Add({.name = std::move(name),
+                       .role = std::string(kRole),
+                       .interval = interval,
+                       .set_paused = std::move(set_paused)});
+  };
+  add("scheduler", kScheduling.sweep, [&p](bool paused) { p.scheduler->SetPaused(paused); });
+  add("checker", {}, [&p](bool paused) { p.checker->SetPaused(paused); });
+  add("engine", {}, [&p](bool paused) { p.engine->SetPaused(paused); });
+  add("collector", CollectionOf(options_).sweep_interval,
+      [&p](bool paused) { p.collector->SetPaused(paused); });
+  // One pass each: they are made before anything is triggered.
+  p.log_retention = std::make_unique<retention::BuildLogs>(*p.database, *p.logs, *p.timers, log_,
+                                                           LogRetentionOf(options_));
+  p.history_retention =
+      std::make_unique<retention::History>(*p.database, HistoryRetentionOf(options_));
+  p.cache_budget = std::make_unique<fleet::CacheBudget>(
+      *p.timers, *p.database, *p.fleet, log_, [&p] { p.collector->Notify(); },
+      fleet::CacheBudgetOptions{.percent = options_.cache_budget});
+  p.components->Add({.name = "cache-budget",
+                     .role = std::string(kRole),
+                     .interval = options_.gc_interval,
+                     .run = [&p](std::stop_token stop) { return p.cache_budget->Run(stop); },
+                     .shared = true});
+  p.components->Add({.name = "log-retention",
+                     .role = std::string(kRole),
+                     .interval = options_.gc_interval,
+                     .run = [&p](std::stop_token stop) { return p.log_retention->Run(stop); }});
+  p.components->Add({.name = "history-retention",
+                     .role = std::string(kRole),
+                     .interval = options_.gc_interval,
+                     .run = [&p](std::stop_token stop) { return p.history_retention->Run(stop); },
+                     .shared = true});
+  for (const std::string_view serving : {"api", "change-feed", "lease", "worker"})
+    add(std::string(serving), {}, nullptr);
 }
 
 Task<Result<void>> Server::Serve() {
@@ -259,10 +369,35 @@ void Server::OnChanges(const std::vector<store::Change>& changes) {
   Parts& p = *parts_;
   p.notice.Notify();
   for (const store::Change& change : changes) {
+    if (p.log_retention->Look(change)) p.components->Trigger("log-retention");
     if (change.kind == store::kinds::kBuildAborted) p.engine->Abort(BuildId{change.id});
-    if (change.kind == store::kinds::kBuildFinished) p.collector->Notify();
+    if (change.kind == store::kinds::kBuildFinished) {
+      p.collector->Notify();
+      p.logs->MarkEnded(BuildId{change.id});  // another node may have run it
+    }
+    if (change.kind == store::kinds::kPipelineDestroyed ||
+        change.kind == store::kinds::kTeamDestroyed) {
+      p.tasks->Spawn(DropDeletedBuilds());
+    }
     if (change.kind == store::kWorkerChanged) p.tasks->Spawn(p.fleet->Refresh());
+    if (components::Registry::Concerns(change.kind)) p.tasks->Spawn(ReloadComponents());
   }
+}
+
+Task<void> Server::ReloadComponents() {
+  try {
+    co_await parts_->components->Reload(parts_->tasks->stop_token());
+  } catch (const Failure& failure) {
+    log_.Warn("which components are paused could not be read: pause or unpause again",
+              {{"error", failure.what()}});
+  }
+}
+
+Task<void> Server::DropDeletedBuilds() {
+  Parts& p = *parts_;
+  co_await p.engine->DropDeleted(p.tasks->stop_token());
+  // A build may have been making a container when its row went.
+  p.collector->RequestSweep();
 }
 
 void Server::TakeUpBuilds() {
@@ -286,6 +421,7 @@ Task<void> Server::Shutdown() {
     p.tasks->RequestStop();
     co_await p.tasks->Join();
   }
+  if (p.components) co_await p.components->Stop();
   if (p.fleet) co_await p.fleet->Close();
   if (p.worker) co_await p.worker->Shutdown();
   if (p.lease) co_await p.lease->Release({});

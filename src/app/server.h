@@ -31,6 +31,9 @@ class Server {
 
   Task<Result<void>> Serve();
   void OnChanges(const std::vector<store::Change>& changes);
+  Task<void> DropDeletedBuilds();
+  void AddComponents();
+  Task<void> ReloadComponents();
   void TakeUpBuilds();
   void LeaseLost();
 

@@ -1,5 +1,7 @@
 #include "app/server_options.h"
 
+#include <filesystem>
+
 #include <unistd.h>
 
 #include "base/encoding.h"
@@ -47,6 +49,36 @@ void ServerOptions::Declare(Options& options) {
   add("enable-global-resources", global_resources,
       "resources of equal type and source share their versions and are checked once for all");
 
+  add("default-build-logs-to-retain", default_build_logs,
+      "builds of a job whose logs are kept when the job says nothing; 0 all", "N");
+  add("max-build-logs-to-retain", max_build_logs, "the most that a job may keep; 0 no limit", "N");
+  add("default-days-to-retain-build-logs", default_log_days,
+      "days that logs are kept when the job says nothing; 0 for ever", "N");
+  add("max-days-to-retain-build-logs", max_log_days,
+      "the longest that a job may keep them; 0 no limit", "N");
+  add("one-off-build-retention", one_off_retention,
+      "how long builds without a job and their logs are kept; 0 for ever");
+  add("change-feed-retention", change_retention, "how long the feed of changes is kept");
+  add("gc-interval", gc_interval,
+      "how often is looked for what no event told of, and for what has become old enough to go");
+  add("gc-one-off-grace-period", one_off_grace,
+      "how long containers of builds without a job stay after the build's end");
+  add("gc-hijack-grace-period", hijack_grace,
+      "how long a container stays after somebody entered it");
+  add("gc-failed-grace-period", failed_grace,
+      "how long containers of a job's last failed build stay; 0 until its next ends");
+  add("gc-missing-grace-period", missing_grace,
+      "how long a container or volume that its worker lacks is remembered");
+  add("gc-artifact-grace-period", artifact_grace, "how long uploads and kept outputs stay");
+  add("gc-unused-cache-grace-period", unused_cache_grace,
+      "how long a resource's fetched version stays on a worker after its last use");
+  add("gc-unused-scope-grace-period", unused_scope_grace,
+      "how long versions stay that no resource is checked for");
+  add("worker-cache-budget", cache_budget,
+      "unused caches go, the least recently used first, while more of a worker's disk is in use; "
+      "0 never",
+      "PERCENT");
+
   add("worker-work-dir", worker_work_dir, "folder of containers and volumes", "DIR");
   add("worker-name", worker_name, "name of the local worker; the host's name if not given", "NAME");
   add("worker-tag", worker_tags, "tag of the local worker; repeatable", "TAG");
@@ -60,6 +92,29 @@ void ServerOptions::Declare(Options& options) {
       "name server for containers; the host's if not given; repeatable", "IP");
   add("worker-containerd-allow-host-access", worker_allow_host_access,
       "let containers reach this host's own addresses");
+  add("worker-containerd-restricted-network", worker_restricted_networks,
+      "network that containers cannot reach; repeatable", "CIDR");
+  add("worker-container-processes", worker_container_processes,
+      "processes and threads that a container may have; 0: any number");
+  add("worker-container-disk", worker_container_disk,
+      "what a container may write to disk; half of the disk if not given");
+  add("worker-container-files", worker_container_files,
+      "files that a container may write to disk; half of the disk's if not given");
+  add("worker-containers-memory", worker_containers_memory,
+      "memory of all containers together; the machine's less a tenth if not given");
+
+  add("max-build-log-size", max_build_log_size,
+      "what a build may print, then its step errs; 0: any amount");
+  add("default-task-cpu-limit", default_task_cpu_limit,
+      "CPU shares of tasks that name none; 1024 are customary", "SHARES");
+  add("default-task-memory-limit", default_task_memory_limit,
+      "memory of tasks that name none; any amount if not given");
+}
+
+void ServerOptions::ResolveFolders() {
+  for (std::string* folder : {&state_dir, &worker_work_dir, &worker_resource_types}) {
+    if (!folder->empty()) *folder = std::filesystem::absolute(*folder).lexically_normal();
+  }
 }
 
 std::string ServerOptions::DatabaseUrl() const {

@@ -38,6 +38,22 @@ struct ServerOptions {
   Duration global_resource_check_timeout = std::chrono::hours(1);
   bool global_resources = false;
 
+  int default_build_logs = 0;
+  int max_build_logs = 0;
+  int default_log_days = 0;
+  int max_log_days = 0;
+  Duration one_off_retention = std::chrono::hours(30 * 24);
+  Duration change_retention = std::chrono::hours(30 * 24);
+  Duration gc_interval = std::chrono::minutes(1);
+  Duration one_off_grace = std::chrono::minutes(5);
+  Duration hijack_grace = std::chrono::minutes(5);
+  Duration failed_grace = std::chrono::hours(120);
+  Duration missing_grace = std::chrono::minutes(5);
+  Duration artifact_grace = std::chrono::hours(12);
+  Duration unused_cache_grace = std::chrono::hours(7 * 24);
+  Duration unused_scope_grace = std::chrono::minutes(65);
+  int cache_budget = 80;  ///< percent of the worker's disk
+
   std::string worker_work_dir;  ///< empty: below the state folder
   std::string worker_name;
   std::vector<std::string> worker_tags;
@@ -47,9 +63,21 @@ struct ServerOptions {
   std::string worker_network_pool;
   std::vector<std::string> worker_dns_servers;
   bool worker_allow_host_access = false;
+  std::vector<std::string> worker_restricted_networks;
+  int worker_container_processes = 4096;
+  ByteSize worker_container_disk;
+  int worker_container_files = 0;
+  ByteSize worker_containers_memory;
+
+  ByteSize max_build_log_size{4LL << 30};
+  int default_task_cpu_limit = 0;
+  ByteSize default_task_memory_limit;
 
   /// Adds every option to `options`; `this` must outlive its use.
   void Declare(Options& options);
+  /// Makes folders absolute; after the options were read. Supervisors of containers work in folders
+  /// of their own.
+  void ResolveFolders();
   /// libpq's URL or SQLite's, from whatever was given.
   std::string DatabaseUrl() const;
   std::string WorkDir() const;

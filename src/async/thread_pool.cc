@@ -38,6 +38,18 @@ void ThreadPool::Enqueue(std::move_only_function<void()> work) {
   wake_.notify_one();
 }
 
+bool ThreadPool::RunOne() {
+  std::move_only_function<void()> work;
+  {
+    const std::lock_guard lock(mutex_);
+    if (queue_.empty()) return false;
+    work = std::move(queue_.front());
+    queue_.pop_front();
+  }
+  work();
+  return true;
+}
+
 void ThreadPool::Work() {
   pthread_setname_np(pthread_self(), name_.substr(0, 15).c_str());
   std::unique_lock lock(mutex_);

@@ -27,6 +27,10 @@ class ThreadPool {
   template <class Work, class T = std::invoke_result_t<Work>>
   Task<T> Run(Work work);
 
+  /// Runs one queued piece on the calling thread; false if there is none. For a pool without
+  /// threads, whose owner decides when and in which order things happen: the simulation.
+  bool RunOne();
+
   /// Queued and running now.
   std::size_t depth() const;
   const std::string& name() const { return name_; }

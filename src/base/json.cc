@@ -5,6 +5,7 @@
 #include <boost/json/basic_parser_impl.hpp>
 #include <charconv>
 #include <cmath>
+#include <cstring>
 
 namespace pinion {
 namespace {
@@ -42,7 +43,17 @@ class Builder {
   bool on_number_part(Text, Code&) { return true; }
   bool on_int64(std::int64_t value, Text, Code&) { return Add(static_cast<long long>(value)); }
   bool on_uint64(std::uint64_t value, Text, Code&) { return Add(static_cast<double>(value)); }
-  bool on_double(double value, Text, Code&) { return Add(value); }
+  bool on_double(double value, Text text, Code& code) {
+    // Boost's own value is off by a few digits for many numbers, and no number at all for 0e400.
+    // The text is the whole number: documents come in one piece.
+    double exact = value;
+    const auto read = std::from_chars(text.data(), text.data() + text.size(), exact);
+    if (read.ec == std::errc())
+      return Add(exact == 0 ? 0.0 : exact);    // without a sign, as integers
+    if (std::abs(value) < 1) return Add(0.0);  // too small to be told from nothing
+    code = boost::json::error::exponent_overflow;
+    return false;
+  }
   bool on_bool(bool value, Code&) { return Add(value); }
   bool on_null(Code&) { return Add(nullptr); }
   bool on_comment_part(Text, Code&) { return true; }
@@ -309,6 +320,22 @@ Result<Json> ParseJson(std::string_view text, JsonLimits limits) {
 
 namespace {
 
+/// How many bytes from the start are plain for certain, sixteen at a time.
+std::size_t PlainRun(std::string_view text) {
+  using Bytes = signed char __attribute__((vector_size(16)));
+  std::size_t length = 0;
+  while (text.size() - length >= sizeof(Bytes)) {
+    Bytes bytes;
+    std::memcpy(&bytes, text.data() + length, sizeof bytes);
+    // Bytes from 0x80 on are negative.
+    const auto special = (bytes < 0x20) | (bytes == '"') | (bytes == '\\') | (bytes == '<') |
+                         (bytes == '>') | (bytes == '&');
+    if (__builtin_reduce_or(special) != 0) break;
+    length += sizeof(Bytes);
+  }
+  return length;
+}
+
 bool IsPlain(unsigned char c) {
   return c >= 0x20 && c < 0x80 && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&';
 }
@@ -322,7 +349,7 @@ void AppendQuoted(std::string& out, std::string_view text) {
     const auto c = static_cast<unsigned char>(text.front());
     if (IsPlain(c)) {
       // Most of any text: copied a run at a time.
-      std::size_t length = 1;
+      std::size_t length = std::max<std::size_t>(1, PlainRun(text));
       while (length < text.size() && IsPlain(static_cast<unsigned char>(text[length])))
         ++length;
       out += text.substr(0, length);

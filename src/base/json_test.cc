@@ -30,6 +30,14 @@ TEST(JsonTest, LimitsHold) {
   EXPECT_EQ(ParseJson("[1,2,3]", {.bytes = 3}).error().kind, ErrorKind::kTooLarge);
 }
 
+TEST(JsonTest, NumbersAreExact) {
+  EXPECT_EQ(ToText(*ParseJson("[0e400,-0e400,1e-400,5e-324]")), "[0,0,0,5e-324]");
+  EXPECT_EQ(ToText(*ParseJson("[0.8999999999999999,1.7976931348623157e308]")),
+            "[0.8999999999999999,1.7976931348623157e+308]");
+  EXPECT_FALSE(ParseJson("[1e400]"));
+  EXPECT_FALSE(ParseJson("[-1e400]"));
+}
+
 TEST(JsonTest, LargeObjectsAreFoundByHash) {
   JsonObject object;
   for (int i = 0; i < 50'000; ++i)

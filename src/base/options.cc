@@ -109,6 +109,15 @@ void Options::Add(const Option& option, Duration& value) {
        });
 }
 
+void Options::Add(const Option& option, ByteSize& value) {
+  Bind(option, "size", BytesText(value), false, [&value](std::string_view text) -> Result<void> {
+    const auto parsed = ParseBytes(text);
+    if (!parsed) return std::unexpected(parsed.error());
+    value.bytes = *parsed;
+    return {};
+  });
+}
+
 void Options::Add(const Option& option, std::vector<std::string>& values) {
   Bind(option, "list", Join(values, ","), true, [&values](std::string_view text) -> Result<void> {
     values.emplace_back(text);

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/units.h"
 
 namespace pinion {
 
@@ -28,7 +29,8 @@ struct Option {
 /// An option with the type-erased variable behind it.
 struct BoundOption {
   Option option;
-  std::string type;      ///< "text", "number", "duration", "list" or "" for flags without a value
+  std::string
+      type;  ///< "text", "number", "duration", "size", "list" or "" for flags without a value
   std::string fallback;  ///< the default as text; empty for none
   bool repeatable = false;
   std::function<Result<void>(std::string_view)> set;
@@ -46,6 +48,7 @@ class Options {
   void Add(const Option& option, std::optional<int>& value);
   void Add(const Option& option, bool& value);
   void Add(const Option& option, Duration& value);
+  void Add(const Option& option, ByteSize& value);
   void Add(const Option& option, std::vector<std::string>& values);
   /// Words that are no options, in order. `name` as shown in the usage line.
   void AddPositional(std::string_view name, std::string_view doc, std::vector<std::string>& values);

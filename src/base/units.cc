@@ -86,6 +86,17 @@ std::string DurationText(Duration duration) {
   return text + Trimmed(value % 60'000'000'000, 1'000'000'000) + "s";
 }
 
+std::string BytesText(ByteSize size) {
+  constexpr std::string_view kLetters = "KMG";
+  std::int64_t number = size.bytes;
+  std::string unit;
+  for (std::size_t i = 0; i < kLetters.size() && number != 0 && number % 1024 == 0; ++i) {
+    number /= 1024;
+    unit = kLetters[i];
+  }
+  return std::to_string(number) + unit;
+}
+
 Result<std::int64_t> ParseBytes(std::string_view text) {
   const auto bad = [&] {
     return Fail(ErrorKind::kInvalid,

@@ -18,4 +18,11 @@ std::string DurationText(Duration duration);
 /// units.
 Result<std::int64_t> ParseBytes(std::string_view text);
 
+/// A number of bytes, where a plain number would not say its unit.
+struct ByteSize {
+  std::int64_t bytes = 0;
+};
+/// As ParseBytes reads it: "4G", "512M", "100".
+std::string BytesText(ByteSize size);
+
 }  // namespace pinion

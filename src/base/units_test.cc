@@ -28,6 +28,9 @@ TEST(BytesTest, ReadsUnits) {
   EXPECT_EQ(*ParseBytes("10"), 10);
   EXPECT_EQ(*ParseBytes("1K"), 1024);
   EXPECT_EQ(*ParseBytes("2gib"), 2LL << 30);
+  for (const std::int64_t bytes : {0LL, 100LL, 1024LL, 1025LL, 3LL << 20, 5LL << 30, 4096LL << 30})
+    EXPECT_EQ(*ParseBytes(BytesText({bytes})), bytes);
+  EXPECT_EQ(BytesText({4LL << 30}), "4G");
   for (const char* bad : {"", "K", "-1", "1T", "1ib", "99999999999999G"}) {
     EXPECT_FALSE(ParseBytes(bad)) << bad;
   }

@@ -49,8 +49,13 @@ void Checker::Schedule(ScopeId id, std::optional<SteadyTime> when) {
   Arm();
 }
 
+void Checker::SetPaused(bool paused) {
+  paused_ = paused;
+  Arm();
+}
+
 void Checker::Arm() {
-  if (due_.empty() || !started_) {
+  if (due_.empty() || !started_ || paused_) {
     timer_.Cancel();
     return;
   }
@@ -95,9 +100,9 @@ void Checker::RequestChecks(const std::vector<ResourceId>& resources) {
     }
     const ScopeId id = found->second.request.scope;
     ScopeState& scope = scopes_.at(id);
-    if (scope.running) continue;
     scope.requested = true;
-    Schedule(id, SteadyTime{});  // before all others
+    // What runs may have looked before that happened which is asked about: once more, after it.
+    if (!scope.running) Schedule(id, SteadyTime{});  // before all others
   }
   Load();
 }
@@ -108,6 +113,7 @@ Task<void> Checker::Check(ScopeId id, Watched watched, bool requested) {
   bool claimed = false;
   bool cancelled = false;
   std::optional<Error> unsaved;
+  const SteadyTime begun = services_.timers.clock().Steady();
   const std::stop_token stop = tasks_.stop_token();
   try {
     if (co_await KeyChanged(watched)) {
@@ -147,15 +153,25 @@ Task<void> Checker::Check(ScopeId id, Watched watched, bool requested) {
       unsaved = failure.error();
     }
   }
+  // That a resource's check fails is the resource's affair.
+  if (services_.ran && (claimed || unsaved)) {
+    services_.ran(begun, unsaved ? unsaved->message : "");
+  }
   if (unsaved) {
     services_.log.Warn("a check could not be recorded, it is made again",
                        {{"scope", id.value},
                         {"resource", watched.request.resource_name},
                         {"error", unsaved->message}});
+    if (const auto found = scopes_.find(id); found != scopes_.end()) {
+      found->second.requested |= requested;
+    }
     if (scopes_.contains(id)) Schedule(id, services_.timers.clock().Steady() + options_.retry);
   }
   if (const auto found = scopes_.find(id); found != scopes_.end()) {
     found->second.running = false;
+    if (found->second.requested && !unsaved) {
+      Schedule(id, claimed ? SteadyTime{} : services_.timers.clock().Steady() + options_.retry);
+    }
     if (found->second.members.empty()) {
       Schedule(id, std::nullopt);
       scopes_.erase(found);
@@ -177,10 +193,11 @@ Task<bool> Checker::Begin(ScopeId id, Watched& watched, bool requested) {
   };
   const std::optional<protocol::Version> pinned = watched.request.plan.check->from_version;
   const Claim claim = co_await services_.database.Write(
-      store::Pool::kEngine, [id, requested, pinned](store::Transaction& transaction) {
+      store::Pool::kEngine,
+      [id, requested, pinned, node = services_.node](store::Transaction& transaction) {
         Claim result;
         const auto scope = store::FindScope(transaction, id);
-        result.claimed = store::ClaimCheck(transaction, id, kClaimSeconds, requested);
+        result.claimed = store::ClaimCheck(transaction, id, node, kClaimSeconds, requested);
         if (!result.claimed) {
           if (scope && scope->next_check) result.next_in = *scope->next_check - transaction.now();
         } else if (pinned) {
@@ -195,9 +212,16 @@ Task<bool> Checker::Begin(ScopeId id, Watched& watched, bool requested) {
     watched.request.from = claim.from;
     co_return true;
   }
-  const auto wait =
-      std::max<Duration>(std::chrono::seconds(claim.next_in.value_or(0)), options_.retry);
-  if (watched.periodic) Schedule(id, services_.timers.clock().Steady() + wait);
+  const SteadyTime now = services_.timers.clock().Steady();
+  const auto scope = scopes_.find(id);
+  if (requested && scope != scopes_.end()) {
+    // What runs elsewhere may have looked too early for whoever asks: once more, after it.
+    scope->second.requested = true;
+  } else if (watched.periodic) {
+    const auto wait =
+        std::max<Duration>(std::chrono::seconds(claim.next_in.value_or(0)), options_.retry);
+    Schedule(id, now + wait);
+  }
   co_return false;
 }
 

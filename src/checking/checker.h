@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "async/run_listener.h"
 #include "async/task_group.h"
 #include "async/timers.h"
 #include "base/log.h"
@@ -49,6 +50,9 @@ class Checker final : public CheckRequester {
     SourceFiller& sources;
     CheckRunner& runner;
     Logger log;
+    /// This process among the nodes: a former one's claims end at the start.
+    std::string node;
+    RunListener ran = {};  ///< may be none
   };
 
   Checker(Services services, Options options);
@@ -60,6 +64,9 @@ class Checker final : public CheckRequester {
   Task<void> Start();
   /// Ends running checks and gives up their claims.
   Task<void> Stop();
+
+  /// While it is paused no check begins; what is asked for waits. Before Start() too.
+  void SetPaused(bool paused);
 
   void RequestChecks(const std::vector<ResourceId>& resources) override;
 
@@ -146,6 +153,7 @@ class Checker final : public CheckRequester {
   bool load_everything_ = false;
   bool loading_ = false;
   bool started_ = false;
+  bool paused_ = false;
   std::size_t running_ = 0;
   std::int64_t begun_ = 0;
   Duration lateness_{};

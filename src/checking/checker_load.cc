@@ -39,6 +39,10 @@ Checker::~Checker() = default;
 
 Task<void> Checker::Start() {
   loading_ = true;
+  co_await services_.database.Write(store::Pool::kEngine,
+                                    [node = services_.node](store::Transaction& transaction) {
+                                      store::ReleaseClaimsOf(transaction, node);
+                                    });
   co_await LoadAll();
   loading_ = false;
   started_ = true;
@@ -248,6 +252,7 @@ void Checker::Attach(store::Transaction& transaction, Loaded& loaded) {
     transaction.Execute("update scopes set next_check = $2 where id = $1", {scope, next});
   }
   loaded.due_in = std::min(next, row.next_check.value_or(next)) - transaction.now();
+  if (*row.last_check_end > transaction.now()) loaded.due_in = 0;  // the clock was set back
 }
 
 Task<void> Checker::Place(Found found) {

@@ -79,9 +79,10 @@ class CheckerTest : public DatabaseTest {
 
   void StartChecker(Checker::Options options = {}) {
     feed_ = std::make_unique<store::ChangeFollower>(*node_, loop_.executor(), timers_, Logger());
-    checker_ = std::make_unique<Checker>(
-        Checker::Services{loop_.executor(), *node_, timers_, *feed_, filler_, runner_, Logger()},
-        options);
+    checker_ =
+        std::make_unique<Checker>(Checker::Services{loop_.executor(), *node_, timers_, *feed_,
+                                                    filler_, runner_, Logger(), "node"},
+                                  options);
     loop_.RunUntilDone(feed_->Start());
     loop_.RunUntilDone(checker_->Start());
     Settle();
@@ -223,6 +224,23 @@ TEST_P(CheckerTest, NeverMeansOnlyWhenAsked) {
   EXPECT_EQ(checks(), 2U);
 }
 
+TEST_P(CheckerTest, DuringAPauseNothingIsCheckedAndNothingForgotten) {
+  StartChecker();
+  const ResourceId r = Add("r", R"("source":{},"check_every":"never")");
+  Add("other", R"("source":{"a":1},"check_every":"30s")");
+  ASSERT_EQ(checks(), 1U);
+  checker_->SetPaused(true);
+  checker_->RequestChecks({r});
+  virtual_clock_.Set(virtual_clock_.Steady() + minutes(5));
+  timers_.FireDue();
+  while (loop_.Poll() > 0) {
+  }
+  EXPECT_EQ(checks(), 1U);
+  checker_->SetPaused(false);
+  Advance(seconds(1));
+  EXPECT_EQ(checks(), 3U);
+}
+
 TEST_P(CheckerTest, WhatTriggersNothingIsCheckedUntilItHasVersions) {
   StartChecker();
   const ResourceId input = Add("input", R"("source":{"i":1})", false);
@@ -322,11 +340,43 @@ TEST_P(CheckerTest, LongChecksKeepTheirClaim) {
   StartChecker();
   Advance(minutes(10));
   const ScopeId scope = Row(r).scope;
-  Change([&](Transaction& t) { EXPECT_FALSE(store::ClaimCheck(t, scope, 1, true)); });
+  Change([&](Transaction& t) { EXPECT_FALSE(store::ClaimCheck(t, scope, "other", 1, true)); });
   runner_.held.at(0)(true);
   Settle();
   EXPECT_EQ(Row(r).last_check_succeeded, true);
   EXPECT_EQ(checks(), 1U);
+}
+
+TEST_P(CheckerTest, ClaimsOfAFormerProcessOfThisNodeEndAtItsStart) {
+  const ResourceId r = Add("r", R"("source":{},"check_every":"never")");
+  StartChecker();
+  checker_->RequestChecks({r});
+  Settle();
+  ASSERT_EQ(checks(), 1U);
+  const ScopeId scope = Row(r).scope;
+  loop_.RunUntilDone(checker_->Stop());
+  loop_.RunUntilDone(feed_->Stop());
+  node_->Run(store::Pool::kApi, true,
+             [&](Transaction& t) { ASSERT_TRUE(store::ClaimCheck(t, scope, "node", 90, true)); });
+  StartChecker();
+  checker_->RequestChecks({r});
+  Settle();
+  EXPECT_EQ(checks(), 2U);
+}
+
+TEST_P(CheckerTest, WhoAsksWhileAnotherNodeChecksIsNotForgotten) {
+  const ResourceId r = Add("r", R"("source":{},"check_every":"never")");
+  StartChecker();
+  checker_->RequestChecks({r});
+  Settle();
+  ASSERT_EQ(checks(), 1U);
+  const ScopeId scope = Row(r).scope;
+  Change([&](Transaction& t) { ASSERT_TRUE(store::ClaimCheck(t, scope, "other", 60, true)); });
+  checker_->RequestChecks({r});
+  Advance(seconds(50));
+  EXPECT_EQ(checks(), 1U);
+  Advance(seconds(20));
+  EXPECT_EQ(checks(), 2U);
 }
 
 TEST_P(CheckerTest, ConcurrencyAndRateAreLimitedAndRequestsGoFirst) {

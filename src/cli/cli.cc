@@ -1,4 +1,5 @@
 #include "cli/cli.h"
+#include "protocol/versions.h"
 
 #include <csignal>
 #include <iostream>
@@ -41,7 +42,7 @@ int RunCommand(Context& context, const std::vector<std::string>& words) {
       {words.begin(), words.begin() + static_cast<std::ptrdiff_t>(leading)}, {}, warnings);
   if (!parsed) throw CommandError(parsed.error().message);
   if (context.version) {
-    context.out << kClientVersion << '\n';
+    context.out << protocol::kConcourseVersion << '\n';
     return 0;
   }
   if (context.help || leading == words.size()) {

@@ -1,4 +1,5 @@
 #include "cli/target.h"
+#include "protocol/versions.h"
 
 #include <array>
 #include <charconv>
@@ -98,11 +99,11 @@ Target LoadTarget(Context& context, bool with_token) {
 void CheckVersion(Context& context, Target& target, bool only_warn) {
   const Json info = target.Info();
   const std::string theirs(info.StringAt("version"));
-  if (theirs == kClientVersion || IsDevelopment(theirs)) return;
+  if (theirs == protocol::kConcourseVersion || IsDevelopment(theirs)) return;
   const auto server = ReleaseOf(theirs);
   if (!server) throw CommandError("the server's version '" + theirs + "' cannot be read");
-  const auto own = *ReleaseOf(kClientVersion);
-  const std::string text = "fly version (" + context.Bold(kClientVersion) +
+  const auto own = *ReleaseOf(protocol::kConcourseVersion);
+  const std::string text = "fly version (" + context.Bold(protocol::kConcourseVersion) +
                            ") is out of sync with the target (" + context.Bold(theirs) +
                            "). to sync up, run the following:\n\n    " + context.program_name +
                            " -t " + target.name + " sync\n";

@@ -8,9 +8,6 @@
 
 namespace pinion::cli {
 
-/// The version of the API and of the command line that this client is made for.
-inline constexpr std::string_view kClientVersion = "8.2.4";
-
 /// A saved target and the connection to its server.
 struct Target {
   std::string name;

@@ -62,14 +62,14 @@ Task<void> Registry::Start(std::stop_token stop) {
   for (const auto& entry : entries_) {
     wanted.push_back({.name = entry->component.name,
                       .role = entry->component.role,
-                      .interval = entry->component.interval});
+                      .interval = entry->component.interval,
+                      .pausable = entry->component.pausable()});
   }
   const auto rows = co_await database_.Write(
       store::Pool::kEngine,
       [wanted](store::Transaction& transaction) {
-        for (const auto& row : wanted) {
-          store::RegisterComponent(transaction, row.name, row.role, row.interval);
-        }
+        for (const auto& row : wanted)
+          store::RegisterComponent(transaction, row);
         return store::ListComponents(transaction);
       },
       stop);
@@ -101,6 +101,21 @@ void Registry::Trigger(std::string_view name) {
   Entry& entry = Find(name);
   entry.triggered = true;
   entry.wake.Set();
+}
+
+RunListener Registry::RunsOf(std::string_view name) {
+  return [this, entry = &Find(name)](SteadyTime begun, const std::string& error) {
+    const Clock& clock = timers_.clock();
+    ComponentStatus& status = entry->status;
+    ++status.runs;
+    status.last_duration = clock.Steady() - begun;
+    status.last_ran =
+        clock.UnixSeconds() -
+        std::chrono::duration_cast<std::chrono::seconds>(status.last_duration).count();
+    status.last_error = error.empty() ? std::nullopt : std::optional(error);
+    if (!error.empty()) ++status.failures;
+    entry->to_record = true;
+  };
 }
 
 void Registry::Schedule(Entry& entry, Duration delay) {
@@ -233,6 +248,7 @@ void Registry::SetPaused(const std::vector<store::ComponentRow>& rows) {
     const auto row = std::ranges::find(rows, entry->component.name, &store::ComponentRow::name);
     if (row == rows.end()) continue;
     entry->status.paused = row->paused;
+    if (entry->component.set_paused) entry->component.set_paused(row->paused);
     entry->wake.Set();
   }
 }

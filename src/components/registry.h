@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "async/run_listener.h"
 #include "async/task_group.h"
 #include "async/timers.h"
 #include "store/components_table.h"
@@ -19,16 +20,20 @@ namespace pinion::components {
 struct Component {
   std::string name;
   std::string role;
-  /// The longest between two runs: the sweep for what no event told of. 0: only triggered runs, or
-  /// none at all for a part that serves (no `run`).
+  /// The longest between two runs: the sweep for what no event told of. 0: only triggered runs.
   Duration interval{};
   /// One bounded pass over what is to be done. A Failure is logged, shown and tried again, sooner
-  /// than the interval.
+  /// than the interval. None: a part with a loop of its own, which tells its runs (RunsOf).
   std::function<Task<void>(std::stop_token)> run;
+  /// Instead of `run`: called before the end of Start() and at each change.
+  std::function<void(bool paused)> set_paused;
   /// The longest that one run may take; then it is stopped and counts as failed. 0: no limit.
   Duration time_limit = std::chrono::minutes(5);
   /// On several nodes, one of them does the sweep of each interval; triggered runs are not shared.
   bool shared = false;
+
+  /// Without either, nobody may pause it.
+  bool pausable() const { return run || set_paused; }
 };
 
 /// What a component does now and did last, on this node.
@@ -68,6 +73,9 @@ class Registry {
   /// count once. While it is paused, the call waits for the end of the pause. Unknown names are a
   /// bug.
   void Trigger(std::string_view name);
+
+  /// Notes the runs of a part that has a loop of its own. For as long as this lives.
+  RunListener RunsOf(std::string_view name);
 
   /// Reads again who is paused: when the change feed tells a change that Concerns() this.
   Task<void> Reload(std::stop_token stop);

@@ -150,6 +150,41 @@ TEST_P(RegistryTest, PausedOnesWaitAndRememberTheTrigger) {
   EXPECT_EQ(runs_, 2);
 }
 
+TEST_P(RegistryTest, PartsWithALoopOfTheirOwnAreToldOfPausesAndTellTheirRuns) {
+  std::vector<bool> told;
+  registry_->Add({.name = "counter", .role = "backend", .set_paused = [&](bool paused) {
+                    told.push_back(paused);
+                  }});
+  const RunListener ran = registry_->RunsOf("counter");
+  Start();
+  SetPaused(true);
+  EXPECT_EQ(told, (std::vector{false, true}));
+  const SteadyTime begun = clock_.Steady();
+  clock_.Set(begun + 3s);
+  ran(begun, "");
+  ran(clock_.Steady(), "the database is away");
+  const ComponentStatus status = registry_->List().front();
+  EXPECT_EQ(status.runs, 2);
+  EXPECT_EQ(status.failures, 1);
+  EXPECT_EQ(status.last_error, "the database is away");
+  Advance(61s);
+  EXPECT_EQ(
+      Read([](store::Transaction& t) { return store::FindComponent(t, "counter"); })->last_ran,
+      status.last_ran);
+}
+
+TEST_P(RegistryTest, WhatOthersNeedCannotBePaused) {
+  registry_->Add({.name = "lease", .role = "backend"});
+  registry_->Add(Counting(runs_, 60s));
+  Start();
+  EXPECT_THROW(Write([](store::Transaction& t) { store::SetComponentPaused(t, "lease", true); }),
+               Failure);
+  Write([](store::Transaction& t) { store::SetAllComponentsPaused(t, true); });
+  loop_.RunUntilDone(registry_->Reload({}));
+  EXPECT_FALSE(registry_->IsPaused("lease"));
+  EXPECT_TRUE(registry_->IsPaused("counter"));
+}
+
 TEST_P(RegistryTest, FailuresAreShownAndTriedAgainSooner) {
   registry_->Add({.name = "counter", .role = "backend", .interval = 1h, .run = [&](auto) {
                     return FailTwice(runs_);

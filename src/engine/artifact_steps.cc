@@ -35,8 +35,8 @@ Task<std::string> ReadArtifactFile(LeafContext context, std::string path) {
 Task<Conclusion> RunArtifactInput(LeafContext context) {
   const protocol::ArtifactInputPlan& plan = *context.plan.artifact_input;
   const ArtifactId id{plan.artifact_id};
-  const auto row = co_await context.run.services().database.Read(
-      store::Pool::kEngine, [id, team = context.run.build().team](store::Transaction& transaction) {
+  const auto row = co_await context.run.InDatabase(
+      false, [id, team = context.run.build().team](store::Transaction& transaction) {
         return store::FindArtifact(transaction, team, id);
       });
   if (!row) {

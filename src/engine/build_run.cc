@@ -4,6 +4,8 @@
 #include <array>
 
 #include "base/encoding.h"
+#include "base/mutant.h"
+#include "base/units.h"
 #include "protocol/events.h"
 #include "vars/variables.h"
 
@@ -34,12 +36,14 @@ BuildRun::BuildRun(EngineServices& services, store::BuildRow build,
                    std::vector<store::StepRow> concluded)
     : services_(services),
       build_(std::move(build)),
+      owner_(build_.owner ? *build_.owner : services.owner()),
       log_(services.log.With({{"build", build_.id.value},
                               {"team", build_.team_name},
                               {"pipeline", build_.pipeline_name},
                               {"job", build_.job_name}})),
       writer_(std::move(writer)),
       container_prefix_("b" + std::to_string(build_.id.value) + "-") {
+  printed_bytes_ = writer_->CoveredOutput();
   for (store::StepRow& step : concluded) {
     if (step.state == "started") continue;  // it is taken up by attaching to its container
     std::string id = step.plan_id;
@@ -51,6 +55,15 @@ void BuildRun::Release() {
   released_ = true;
   root_.Interrupt(Outcome::kAborted);
   hooks_.Interrupt(Outcome::kAborted);
+}
+
+void BuildRun::CountOutput(std::size_t bytes) {
+  printed_bytes_ += bytes;
+  const std::uint64_t most = services_.build_log_bytes_max;
+  if (most == 0 || printed_bytes_ <= most) return;
+  throw Failure(ErrorKind::kTooLarge,
+                "the build has printed more than " + BytesText({static_cast<std::int64_t>(most)}) +
+                    ": let it print less, or raise the server's --max-build-log-size");
 }
 
 void BuildRun::Emit(const protocol::Event& event) {
@@ -66,6 +79,22 @@ void BuildRun::EmitOnce(const std::string& plan_id, Stage stage, const protocol:
   writer_->Append(event, events::Coverage{.plan_id = plan_id,
                                           .stream = kStageStream,
                                           .end = static_cast<std::uint64_t>(stage)});
+}
+
+void BuildRun::EmitEnd(store::BuildStatus status) {
+  if (released_ || Announced("", Stage::kFinished)) return;
+  // How far the log covers the build's stages tells the status, too.
+  const auto end =
+      static_cast<std::uint64_t>(Stage::kFinished) + static_cast<std::uint64_t>(status);
+  writer_->Append(protocol::StatusEvent(store::Name(status), now()),
+                  events::Coverage{.plan_id = "", .stream = kStageStream, .end = end});
+}
+
+std::optional<store::BuildStatus> BuildRun::DecidedEnd() const {
+  const std::uint64_t covered = writer_->Covered("", 1, kStageStream);
+  const auto finished = static_cast<std::uint64_t>(Stage::kFinished);
+  if (covered <= finished) return std::nullopt;
+  return static_cast<store::BuildStatus>(covered - finished);
 }
 
 void BuildRun::Errored(const std::string& plan_id, std::string_view message) {
@@ -94,17 +123,45 @@ Task<void> BuildRun::Conclude(std::string plan_id, Outcome outcome, Json result,
     if (also) co_await Write(std::move(also));
     co_return;
   }
+  if (PINION_MUTANT("conclusion-not-written")) co_return;
   // The log first: a conclusion without the output that led to it must not survive a crash.
-  co_await writer_->Flush();
+  co_await FlushLog();
   store::StepRow step{.plan_id = std::move(plan_id),
                       .state = std::string(Name(outcome)),
                       .result = std::move(result)};
-  Also work = [build = build_.id, owner = services_.owner, step,
-               also](store::Transaction& transaction) {
+  Also work = [build = build_.id, owner = owner_, step, also](store::Transaction& transaction) {
     store::SaveStep(transaction, build, owner, step);
     if (also) also(transaction);
   };
   co_await Write(std::move(work));
+}
+
+Task<void> BuildRun::FlushLog() {
+  for (;;) {
+    std::optional<Error> error;
+    try {
+      co_await writer_->Flush();
+    } catch (const Failure& failure) {
+      error = failure.error();
+    }
+    if (!error) co_return;
+    co_await WaitOutside("room for its log", std::move(*error));
+  }
+}
+
+Task<void> BuildRun::WaitOutside(std::string_view what, Error error) {
+  constexpr Duration kRetry = std::chrono::seconds(1);
+  constexpr Duration kTellAgain = std::chrono::minutes(1);
+  if (released_) throw Cancelled();
+  const SteadyTime now = services_.timers.clock().Steady();
+  if (told_outage_ == SteadyTime{} || now - told_outage_ > kTellAgain) {
+    told_outage_ = now;
+    const std::string text = "waiting for " + std::string(what) + ": " + error.message;
+    log_.Warn("the build waits", {{"reason", text}});
+    Say("", text + "\n");
+  }
+  // An abort does not end this: what has happened must be written all the same.
+  co_await services_.timers.Sleep(kRetry, hooks_.token());
 }
 
 void BuildRun::ConcludeLater(std::string plan_id, Outcome outcome, Json result, Also also) {
@@ -120,10 +177,9 @@ void BuildRun::ConcludeLater(std::string plan_id, Outcome outcome, Json result, 
 Task<void> BuildRun::Write(Also work) {
   // Parallel steps may write the same ones: what a step rests on is in its own transaction.
   const std::vector<Unwritten> before = unwritten_;
-  if (!before.empty() && build_.id) co_await writer_->Flush();
-  co_await services_.database.Write(
-      store::Pool::kEngine,
-      [build = build_.id, owner = services_.owner, before, work](store::Transaction& transaction) {
+  if (!before.empty() && build_.id) co_await FlushLog();
+  co_await InDatabase(
+      true, [build = build_.id, owner = owner_, before, work](store::Transaction& transaction) {
         for (const Unwritten& one : before) {
           if (build) store::SaveStep(transaction, build, owner, one.step);
           if (one.also) one.also(transaction);

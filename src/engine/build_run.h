@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "async/timers.h"
@@ -14,6 +15,7 @@
 #include "engine/single_flight.h"
 #include "events/log_store.h"
 #include "fleet/registry.h"
+#include "protocol/task_config.h"
 #include "store/builds.h"
 #include "store/database.h"
 
@@ -34,7 +36,8 @@ struct EngineServices {
   events::LogStore& logs;
   fleet::WorkerRegistry& fleet;
   Logger log;
-  store::Owner owner;  ///< this process's lease
+  /// This process's lease, under its last epoch: what it claims from now on.
+  std::function<store::Owner()> owner;
   std::string external_url;
   ImageMetadataCache& image_metadata;
   BaseTypes& base_types;
@@ -43,6 +46,10 @@ struct EngineServices {
   /// Resources of equal type and source share their versions and checks.
   bool global_resources = true;
   secrets::VarSources* var_sources = nullptr;  ///< null: no ((source:var)) is known
+  /// What the steps of one build may print; a step that goes past it errs. 0: any.
+  std::uint64_t build_log_bytes_max = 0;
+  /// Of tasks that say nothing else.
+  protocol::ContainerLimits default_task_limits;
 };
 
 /// The stages of a leaf step that are announced once each, in this order.
@@ -58,6 +65,8 @@ class BuildRun {
   BuildRun& operator=(const BuildRun&) = delete;
 
   const store::BuildRow& build() const { return build_; }
+  /// Under which lease and epoch it was claimed: everything that is done in its name carries it.
+  const store::Owner& owner() const { return owner_; }
   EngineServices& services() { return services_; }
   Timers& timers() { return services_.timers; }
   const Logger& log() const { return log_; }
@@ -81,10 +90,16 @@ class BuildRun {
   /// Appends an event that a step announces once in its life, crashes included.
   void EmitOnce(const std::string& plan_id, Stage stage, const protocol::Event& event);
   bool Announced(const std::string& plan_id, Stage stage) const;
+  /// The last status event of the build, from which on its end is decided, crashes included.
+  void EmitEnd(store::BuildStatus status);
+  /// What a former life decided, but did not write to the database any more.
+  std::optional<store::BuildStatus> DecidedEnd() const;
   /// Tells what went wrong in a step (or, with an empty id, in the build).
   void Errored(const std::string& plan_id, std::string_view message);
   /// A line of the engine's own in a step's log.
   void Say(const std::string& plan_id, std::string_view text);
+  /// Counts what a step has printed. Throws kTooLarge once the build has printed too much.
+  void CountOutput(std::size_t bytes);
   /// Where the time of a step goes: a debug line for each thing that is done.
   void Passed(std::string_view plan_id, std::string_view stage) const;
 
@@ -102,8 +117,27 @@ class BuildRun {
   /// by the next Write or Conclude: before anything on a worker rests on it, and with one flush of
   /// the log and one commit for them all.
   void ConcludeLater(std::string plan_id, Outcome outcome, Json result, Also also = {});
-  /// One transaction, with the conclusions that are still to be written.
+  /// One transaction, with the conclusions that are still to be written. While the database or the
+  /// disk of the log is away it is tried again.
   Task<void> Write(Also work);
+  /// A transaction of the engine's. While the database is away it waits, and says so in the log;
+  /// throws Cancelled on a release. `work` may run more than once.
+  template <class Work, class T = std::invoke_result_t<Work, store::Transaction&>>
+  Task<T> InDatabase(bool write, Work work) {
+    for (;;) {
+      std::optional<Error> error;
+      try {
+        if (write) co_return co_await services_.database.Write(store::Pool::kEngine, work);
+        co_return co_await services_.database.Read(store::Pool::kEngine, work);
+      } catch (const Failure& failure) {
+        if (!IsOutage(failure.error())) throw;
+        error = failure.error();
+      }
+      co_await WaitOutside("the database", std::move(*error));
+    }
+  }
+  /// As the log's Flush, but waits while the disk takes nothing.
+  Task<void> FlushLog();
 
   /// Makes this the run of a check that is no build: its containers belong to the scope.
   void BeCheck(std::string container_prefix, ScopeId scope) {
@@ -124,8 +158,15 @@ class BuildRun {
   std::vector<std::string> ResourceEnv() const;
 
  private:
+  /// Whether trying again may help, without anybody's doing here.
+  static bool IsOutage(const Error& error) {
+    return error.kind == ErrorKind::kUnavailable || error.kind == ErrorKind::kTimeout;
+  }
+  Task<void> WaitOutside(std::string_view what, Error error);
+
   EngineServices& services_;
   store::BuildRow build_;
+  store::Owner owner_;
   Logger log_;
   std::unique_ptr<events::BuildLogWriter> writer_;
   std::map<std::string, store::StepRow> concluded_;
@@ -139,6 +180,8 @@ class BuildRun {
   Interruption root_;
   Interruption hooks_;
   bool released_ = false;
+  std::uint64_t printed_bytes_ = 0;  ///< former lives included
+  SteadyTime told_outage_{};
   std::string container_prefix_;
   ScopeId scope_;
   std::vector<std::string> containers_;

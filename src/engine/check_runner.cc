@@ -12,6 +12,8 @@
 namespace pinion::engine {
 namespace {
 
+constexpr Duration kRetryDelay = std::chrono::seconds(1);
+
 /// Keeps the end of what a check said, for its error.
 class TailLog final : public events::BuildLogWriter {
  public:
@@ -54,9 +56,8 @@ CheckRunner::CheckRunner(EngineServices services, std::function<void()> containe
 
 Task<checking::CheckResult> CheckRunner::RunCheck(checking::CheckRequest request,
                                                   std::stop_token stop) {
-  const std::string prefix = "check-" + std::to_string(request.scope.value) + "-" +
-                             std::to_string(services_.owner.epoch) + "-" + std::to_string(++next_) +
-                             "-";
+  const std::string prefix =
+      store::CheckHandlePrefix(request.scope, services_.owner().epoch, ++next_);
   auto log = std::make_unique<TailLog>();
   const TailLog& said = *log;
   BuildRun run(services_, RowOf(request), std::move(log), {});
@@ -74,7 +75,7 @@ Task<checking::CheckResult> CheckRunner::RunCheck(checking::CheckRequest request
   } catch (...) {
     failure = std::current_exception();
   }
-  co_await LeaveContainers(run.containers());
+  co_await LeaveContainers(run.containers(), stop);
   if (failure) std::rethrow_exception(failure);
   if (output.exit_status != 0) {
     throw Failure(ErrorKind::kInvalid, "check exited with status " +
@@ -83,19 +84,33 @@ Task<checking::CheckResult> CheckRunner::RunCheck(checking::CheckRequest request
   co_return std::move(output.result);
 }
 
-Task<void> CheckRunner::LeaveContainers(std::vector<std::string> handles) {
-  std::string error;
-  try {
-    co_await services_.database.Write(store::Pool::kEngine,
-                                      [handles](store::Transaction& transaction) {
-                                        for (const std::string& handle : handles) {
-                                          store::SetContainerDestroying(transaction, handle);
-                                        }
-                                      });
-  } catch (const Failure& failure) {
-    error = failure.error().message;  // the collector's sweep finds them
+Task<void> CheckRunner::LeaveContainers(std::vector<std::string> handles, std::stop_token stop) {
+  left_.insert(handles.begin(), handles.end());
+  while (!left_.empty()) {
+    const std::set<std::string> leaving = left_;
+    std::string error;
+    try {
+      co_await services_.database.Write(store::Pool::kEngine,
+                                        [leaving](store::Transaction& transaction) {
+                                          for (const std::string& handle : leaving) {
+                                            store::SetContainerDestroying(transaction, handle);
+                                          }
+                                        });
+    } catch (const Failure& failure) {
+      error = failure.error().message;
+    }
+    if (error.empty()) {
+      for (const std::string& handle : leaving)
+        left_.erase(handle);
+      break;
+    }
+    services_.log.Warn("a check's containers could not be left, trying again", {{"error", error}});
+    try {
+      co_await services_.timers.Sleep(kRetryDelay, stop);
+    } catch (const Cancelled&) {
+      break;  // the next check takes them along, or the collector when this process has ended
+    }
   }
-  if (!error.empty()) services_.log.Warn("check's containers are left", {{"error", error}});
   container_left_();
 }
 

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <set>
+#include <string>
+
 #include "checking/interfaces.h"
 #include "engine/build_run.h"
 
@@ -16,11 +19,12 @@ class CheckRunner final : public checking::CheckRunner {
                                        std::stop_token stop) override;
 
  private:
-  Task<void> LeaveContainers(std::vector<std::string> handles);
+  Task<void> LeaveContainers(std::vector<std::string> handles, std::stop_token stop);
 
   EngineServices services_;
   std::function<void()> container_left_;
   std::uint64_t next_ = 0;
+  std::set<std::string> left_;  ///< containers that the database does not know to be left yet
 };
 
 /// Fills in the ((vars)) of sources that are checked.

@@ -91,8 +91,8 @@ Task<Conclusion> RunCheck(LeafContext context) {
   const std::string key = ScopeKeyFor(run.services(), chain, resource);
   // One check at a time of the same thing; who waited finds it fresh.
   const auto turn = co_await run.services().checks.Enter(key, context.stop());
-  const Found found = co_await run.services().database.Write(
-      store::Pool::kEngine, [build = run.build(), plan, key](store::Transaction& transaction) {
+  const Found found = co_await run.InDatabase(
+      true, [build = run.build(), plan, key](store::Transaction& transaction) {
         return FindScope(transaction, build, plan, key);
       });
 

@@ -99,8 +99,8 @@ Task<void> MakeOnWorker(BuildRun& run, const ContainerRequest& request, Containe
   container.image_user = image.user;
   if (!container.image_user.empty()) spec.properties["user"] = container.image_user;
   SetLimits(request, spec);
-  co_await container.worker->CreateContainer(
-      std::move(spec), static_cast<std::uint64_t>(run.services().owner.epoch), stop);
+  co_await container.worker->CreateContainer(std::move(spec),
+                                             static_cast<std::uint64_t>(run.owner().epoch), stop);
 }
 
 }  // namespace
@@ -126,8 +126,11 @@ Task<Container> FindOrCreateContainer(BuildRun& run, ContainerRequest request,
                protocol::SelectedWorkerEvent({.id = request.plan_id}, run.now(), worker));
   // The rows first: whatever a crash leaves on the worker is known and will be collected.
   const std::vector<store::VolumeRow> volumes = PlanVolumes(run, request, container);
-  BuildRun::Also write = [row = MakeRow(run, request, container.handle, worker),
-                          volumes](store::Transaction& transaction) {
+  BuildRun::Also write = [row = MakeRow(run, request, container.handle, worker), volumes,
+                          build = run.build().id,
+                          owner = run.owner()](store::Transaction& transaction) {
+    // A node that lost the build to another must start nothing more.
+    if (build) store::GuardBuild(transaction, build, owner);
     store::CreateContainer(transaction, row);
     for (const store::VolumeRow& volume : volumes)
       store::CreateVolume(transaction, volume);

@@ -8,6 +8,9 @@ namespace {
 
 // Between tries to write a build's end while the database or the disk is away.
 constexpr Duration kRetryDelay = std::chrono::seconds(1);
+constexpr Duration kSweep = std::chrono::minutes(3);
+// More than any node runs at a time.
+constexpr int kTakenUpMax = 1'000'000;
 
 store::BuildStatus StatusOf(Outcome outcome) {
   switch (outcome) {
@@ -40,29 +43,48 @@ std::optional<Claimed> Claim(store::Transaction& transaction, BuildId build,
   if (row->owner != owner && !store::ClaimBuild(transaction, build, owner, row->owner)) {
     return std::nullopt;
   }
+  row->owner = owner;
   const std::optional<std::string> plan = store::FindPlan(transaction, build);
   return Claimed{*row, plan.value_or(""), store::ListSteps(transaction, build)};
 }
 
 }  // namespace
 
-Engine::Engine(EngineServices services)
-    : services_(std::move(services)), tasks_(services_.executor, services_.log, "builds") {}
+Engine::Engine(EngineServices services, RunListener ran)
+    : services_(std::move(services)),
+      ran_(std::move(ran)),
+      tasks_(services_.executor, services_.log, "builds") {}
 
 Engine::~Engine() = default;
 
 Task<void> Engine::TakeUp() {
   const std::vector<store::BuildRow> rows = co_await services_.database.Read(
-      store::Pool::kEngine, [node = services_.owner.node](store::Transaction& transaction) {
-        return store::ListRunnable(transaction, node);
+      store::Pool::kEngine, [node = services_.owner().node](store::Transaction& transaction) {
+        return store::ListRunnable(transaction, node, kTakenUpMax);
       });
   for (const store::BuildRow& row : rows)
     Start(row.id);
+  ArmSweep();
+}
+
+void Engine::ArmSweep() {
+  if (releasing_) return;
+  sweep_timer_ = services_.timers.After(kSweep, [this] { tasks_.Spawn(Sweep()); });
+}
+
+Task<void> Engine::Sweep() {
+  ArmSweep();
+  co_await TakeUp();
+}
+
+void Engine::SetPaused(bool paused) {
+  if (std::exchange(paused_, paused) && !paused) tasks_.Spawn(TakeUp());
 }
 
 void Engine::Start(BuildId build) {
-  if (releasing_ || running_.contains(build)) return;
-  running_.emplace(build, nullptr);
+  // What is not begun now, the end of the pause or the next process takes up.
+  if (paused_ || releasing_ || running_.contains(build)) return;
+  running_.emplace(build, Running());
   tasks_.Spawn(Run(build));
 }
 
@@ -81,50 +103,119 @@ Task<void> Engine::WriteError(BuildId build, std::string message) {
 void Engine::Abort(BuildId build) {
   const auto found = running_.find(build);
   if (found == running_.end()) return;  // claiming reads the row's flag
-  if (found->second) found->second->root().Interrupt(Outcome::kAborted);
+  found->second.aborted = true;
+  if (found->second.run) found->second.run->root().Interrupt(Outcome::kAborted);
+}
+
+Task<void> Engine::DropDeleted(std::stop_token stop) {
+  std::vector<BuildId> builds;
+  for (const auto& [build, run] : running_)
+    builds.push_back(build);
+  const std::vector<BuildId> deleted = co_await services_.database.Read(
+      store::Pool::kEngine,
+      [builds](store::Transaction& transaction) {
+        return store::ListDeletedBuilds(transaction, builds);
+      },
+      stop);
+  std::vector<std::shared_ptr<Event>> ends;
+  for (const BuildId build : deleted) {
+    const auto found = running_.find(build);
+    if (found == running_.end()) continue;
+    std::shared_ptr<Event>& end = dropped_[build];
+    if (!end) end = std::make_shared<Event>();
+    ends.push_back(end);
+    if (found->second.run) found->second.run->Release();
+  }
+  for (const std::shared_ptr<Event>& end : ends)
+    co_await end->Wait(stop);
 }
 
 Task<void> Engine::Release() {
   releasing_ = true;
-  for (const auto& [build, run] : running_) {
-    if (run) run->Release();
+  sweep_timer_.Cancel();
+  for (const auto& [build, running] : running_) {
+    if (running.run) running.run->Release();
   }
   tasks_.RequestStop();
   co_await tasks_.Join();
 }
 
 Task<void> Engine::Run(BuildId build) {
-  std::exception_ptr failure;
-  try {
-    co_await RunClaimed(build);
-  } catch (...) {
-    failure = std::current_exception();
+  std::exception_ptr stopped;
+  bool lost = false;
+  const SteadyTime begun = services_.timers.clock().Steady();
+  for (;;) {
+    std::optional<Error> error;
+    try {
+      lost = !co_await RunClaimed(build);
+    } catch (const Failure& failure) {
+      error = failure.error();
+    } catch (...) {
+      stopped = std::current_exception();
+    }
+    running_[build].run = nullptr;
+    // While the database or the disk is away nobody else can run it either.
+    if (!error || releasing_) break;
+    services_.log.Warn("a build could not be run, trying again",
+                       {{"build", build.value}, {"error", error->message}});
+    try {
+      co_await services_.timers.Sleep(kRetryDelay, tasks_.stop_token());
+    } catch (const Cancelled&) {
+      break;
+    }
   }
+  if (!stopped && (lost || dropped_.contains(build))) co_await RemoveLogIfDeleted(build);
   running_.erase(build);
-  if (failure) std::rethrow_exception(failure);
+  if (const auto dropped = dropped_.extract(build)) dropped.mapped()->Set();
+  if (ran_) ran_(begun, "");
+  if (stopped) std::rethrow_exception(stopped);
 }
 
-Task<void> Engine::RunClaimed(BuildId build) {
+/// A build without a row has no log: nobody can ask for it. What is left here for want of the
+/// database, log retention removes.
+Task<void> Engine::RemoveLogIfDeleted(BuildId build) {
+  try {
+    const std::vector<BuildId> deleted = co_await services_.database.Read(
+        store::Pool::kEngine, [build](store::Transaction& transaction) {
+          return store::ListDeletedBuilds(transaction, {build});
+        });
+    if (deleted.empty()) co_return;
+    co_await services_.logs.Remove(build);
+    services_.log.Info("build dropped: it was deleted while it ran", {{"build", build.value}});
+  } catch (const Failure& failure) {
+    services_.log.Warn("the log of a build that was given up may be left",
+                       {{"build", build.value}, {"error", failure.error().message}});
+  }
+}
+
+/// False if the build turned out to be another's, or nobody's any more.
+Task<bool> Engine::RunClaimed(BuildId build) {
   std::optional<Claimed> claimed = co_await services_.database.Write(
-      store::Pool::kEngine, [build, owner = services_.owner](store::Transaction& transaction) {
+      store::Pool::kEngine, [build, owner = services_.owner()](store::Transaction& transaction) {
         return Claim(transaction, build, owner);
       });
-  if (!claimed || releasing_) co_return;
+  if (!claimed || releasing_) co_return true;
   auto writer = co_await services_.logs.OpenWriter(build);
   BuildRun run(services_, claimed->row, std::move(writer), std::move(claimed->steps));
-  if (releasing_) co_return;
-  running_[build] = &run;
-  if (claimed->row.aborted) run.root().Interrupt(Outcome::kAborted);
+  if (releasing_) co_return true;
+  // What its watchers were told stands, though the row was not written.
+  if (const auto decided = run.DecidedEnd()) {
+    co_return co_await End(run, *decided);
+  }
+  Running& running = running_[build];
+  running.run = &run;
+  if (dropped_.contains(build)) run.Release();
+  if (claimed->row.aborted || running.aborted) run.root().Interrupt(Outcome::kAborted);
   run.log().Info("build runs", {{"resumed", !run.IsNew()}});
   run.EmitOnce("", Stage::kStarted, protocol::StatusEvent("started", run.now()));
 
   const Outcome outcome = co_await RunPlan(run, claimed->plan);
-  running_[build] = nullptr;
+  running_[build].run = nullptr;
   if (run.released()) {
     co_await run.writer().Flush();
-    co_return;
+    co_return true;
   }
-  co_await End(run, StatusOf(outcome));
+  co_return co_await End(run, StatusOf(outcome));
 }
 
 Task<Outcome> Engine::RunPlan(BuildRun& run, const std::string& text) {
@@ -134,25 +225,33 @@ Task<Outcome> Engine::RunPlan(BuildRun& run, const std::string& text) {
     co_return Outcome::kErrored;
   }
   Scope scope;
-  co_return co_await RunStep(run, scope, *plan, run.root());
+  std::string error;
+  try {
+    co_return co_await RunStep(run, scope, *plan, run.root());
+  } catch (const Failure& failure) {
+    error = failure.error().message;
+  }
+  run.Errored("", error);
+  co_return Outcome::kErrored;
 }
 
-Task<void> Engine::End(BuildRun& run, store::BuildStatus status) {
-  run.EmitOnce("", Stage::kFinished, protocol::StatusEvent(store::Name(status), run.now()));
+Task<bool> Engine::End(BuildRun& run, store::BuildStatus status) {
+  run.EmitEnd(status);
+  const auto ended = std::make_shared<bool>(false);
   for (;;) {
     std::string error;
     try {
       // Events first: who sees the build ended can read all of its log.
       co_await run.writer().Flush();
-      BuildRun::Also finish = [id = run.build().id, status,
-                               owner = services_.owner](store::Transaction& transaction) {
-        store::FinishBuild(transaction, id, status, owner);
+      BuildRun::Also finish = [id = run.build().id, status, owner = run.owner(),
+                               ended](store::Transaction& transaction) {
+        *ended = store::FinishBuild(transaction, id, status, owner);
       };
       co_await run.Write(std::move(finish));
       break;
     } catch (const Failure& failure) {
       // Lost to another owner: he ends it.
-      if (failure.error().kind == ErrorKind::kConflict) co_return;
+      if (failure.error().kind == ErrorKind::kConflict) co_return false;
       error = failure.error().message;
     }
     run.log().Warn("the build's end could not be written; trying again", {{"error", error}});
@@ -160,6 +259,7 @@ Task<void> Engine::End(BuildRun& run, store::BuildStatus status) {
   }
   co_await run.writer().Finish();
   run.log().Info("build ended", {{"status", store::Name(status)}});
+  co_return *ended;
 }
 
 }  // namespace pinion::engine

@@ -3,6 +3,8 @@
 #include <map>
 #include <memory>
 
+#include "async/run_listener.h"
+#include "async/signal.h"
 #include "async/task_group.h"
 #include "engine/build_run.h"
 
@@ -13,20 +15,27 @@ namespace pinion::engine {
 /// Everything on one loop.
 class Engine {
  public:
-  explicit Engine(EngineServices services);
+  /// `ran`: told of each build's end here; may be none.
+  explicit Engine(EngineServices services, RunListener ran = {});
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
   ~Engine();
 
   /// Claims and runs every started build that nobody runs; at start, and when a lease was taken
-  /// over.
+  /// over. From the first time on it does so again by itself every few minutes, for what a failure
+  /// or a node that died between two commits has left.
   Task<void> TakeUp();
+  /// While it is paused no build begins; those that run go on. Before TakeUp() too.
+  void SetPaused(bool paused);
   /// Runs this build unless it runs already.
   void Start(BuildId build);
   /// The build never ran, because no plan could be made: says why in its log, which then ends.
   void ReportError(BuildId build, std::string message);
   /// Interrupts the build's steps, if it runs here; its hooks run, then it ends as aborted.
   void Abort(BuildId build);
+  /// Lets go of the builds whose rows are gone, as with their pipeline: no hook runs, their logs
+  /// are removed, their containers are for the collector. Returns when none of them runs any more.
+  Task<void> DropDeleted(std::stop_token stop);
   bool IsRunning(BuildId build) const { return running_.contains(build); }
   std::size_t running() const { return running_.size(); }
 
@@ -35,13 +44,25 @@ class Engine {
 
  private:
   Task<void> Run(BuildId build);
-  Task<void> RunClaimed(BuildId build);
+  Task<bool> RunClaimed(BuildId build);
   Task<Outcome> RunPlan(BuildRun& run, const std::string& text);
-  Task<void> End(BuildRun& run, store::BuildStatus status);
+  Task<bool> End(BuildRun& run, store::BuildStatus status);
+  Task<void> RemoveLogIfDeleted(BuildId build);
   Task<void> WriteError(BuildId build, std::string message);
 
   EngineServices services_;
-  std::map<BuildId, BuildRun*> running_;  // null while it is being claimed
+  struct Running {
+    BuildRun* run = nullptr;  ///< null while it is being claimed
+    bool aborted = false;     ///< meanwhile
+  };
+  void ArmSweep();
+  Task<void> Sweep();
+
+  std::map<BuildId, Running> running_;
+  std::map<BuildId, std::shared_ptr<Event>> dropped_;  // each is set when its run has ended
+  Timers::Handle sweep_timer_;
+  RunListener ran_;
+  bool paused_ = false;
   bool releasing_ = false;
   TaskGroup tasks_;
 };

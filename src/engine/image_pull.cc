@@ -46,8 +46,8 @@ Task<std::optional<PulledImage>> PullImage(LeafContext context, CacheKey key, Js
   const store::VolumeRow row{.handle = ContainerHandle(run, id) + "-image",
                              .worker_name = worker.name(),
                              .type = std::string(store::volume_types::kResource)};
-  const store::ResourceCacheId cache = co_await run.services().database.Write(
-      store::Pool::kEngine,
+  const store::ResourceCacheId cache = co_await run.InDatabase(
+      true,
       [key = key.text, version, build = run.build().id, row](store::Transaction& transaction) {
         return PrepareRow(transaction, key, version, build, row);
       });
@@ -66,15 +66,14 @@ Task<std::optional<PulledImage>> PullImage(LeafContext context, CacheKey key, Js
   }
   const protocol::Metadata metadata = MetadataOf(source, version);
   const bool made = !error && !stopped;
-  co_await run.services().database.Write(
-      store::Pool::kEngine, [row, cache, metadata, made](store::Transaction& transaction) {
-        if (!made) {
-          store::SetVolumeDestroying(transaction, row.handle);
-          return;
-        }
-        store::SetVolumeCreated(transaction, row.handle);
-        store::SetResourceCacheMetadata(transaction, cache, store::MetadataText(metadata));
-      });
+  co_await run.InDatabase(true, [row, cache, metadata, made](store::Transaction& transaction) {
+    if (!made) {
+      store::SetVolumeDestroying(transaction, row.handle);
+      return;
+    }
+    store::SetVolumeCreated(transaction, row.handle);
+    store::SetResourceCacheMetadata(transaction, cache, store::MetadataText(metadata));
+  });
   if (stopped) std::rethrow_exception(stopped);
   if (error && error->kind == ErrorKind::kInvalid) co_return std::nullopt;
   if (error) throw Failure(std::move(*error));

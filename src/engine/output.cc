@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "async/task_group.h"
+#include "base/mutant.h"
 #include "base/text.h"
 #include "protocol/events.h"
 
@@ -69,39 +70,56 @@ OutputLog::OutputLog(BuildRun& run, const Scope& scope, std::string plan_id, int
       scope_(scope),
       plan_id_(std::move(plan_id)),
       stream_(stream),
-      offset_(run.writer().Covered(plan_id_, 1, stream)) {}
+      offset_(run.writer().Covered(plan_id_, 1, stream)) {
+  if (PINION_MUTANT("offset-off") && offset_ > 0) ++offset_;
+}
 
 void OutputLog::Write(std::string_view bytes) {
+  // Whole lines go on without a copy when nothing waits for its end.
+  if (pending_.empty()) {
+    const std::size_t line_end = bytes.find_last_of("\r\n");
+    if (line_end != std::string_view::npos) {
+      Append(bytes.substr(0, line_end + 1));
+      bytes.remove_prefix(line_end + 1);
+    }
+  }
   pending_ += bytes;
   const std::size_t line_end = pending_.find_last_of("\r\n");
   if (line_end != std::string::npos) {
-    Append(line_end + 1);
+    AppendPending(line_end + 1);
   } else if (pending_.size() > kPendingBytesMax) {
-    Append(WholeSequences(pending_));
+    AppendPending(WholeSequences(pending_));
   }
   if (pending_.empty()) {
     timer_.Cancel();
   } else {
-    timer_ = run_.timers().After(kPartialLineDelay, [this] { Append(WholeSequences(pending_)); });
+    timer_ =
+        run_.timers().After(kPartialLineDelay, [this] { AppendPending(WholeSequences(pending_)); });
   }
 }
 
 void OutputLog::Flush() {
   timer_.Cancel();
-  Append(pending_.size());
+  AppendPending(pending_.size());
 }
 
-void OutputLog::Append(std::size_t length) {
-  if (length == 0 || run_.released()) return;
-  const std::string_view text = std::string_view(pending_).substr(0, length);
-  offset_ += length;
+void OutputLog::AppendPending(std::size_t length) {
+  if (run_.released()) return;
+  Append(std::string_view(pending_).substr(0, length));
+  pending_.erase(0, length);
+}
+
+void OutputLog::Append(std::string_view text) {
+  if (text.empty() || run_.released()) return;
+  offset_ += text.size();
   const std::vector<std::string> secrets = SecretTexts(run_, scope_);
   const protocol::Origin origin{.id = plan_id_, .source = stream_ == 1 ? "stdout" : "stderr"};
   const events::Coverage coverage{.plan_id = plan_id_, .stream = stream_, .end = offset_};
-  run_.writer().Append(
-      protocol::LogEvent(origin, run_.now(), secrets.empty() ? text : Redact(text, secrets)),
-      coverage);
-  pending_.erase(0, length);
+  if (secrets.empty()) {
+    run_.writer().AppendLog(origin, run_.now(), text, coverage);
+  } else {
+    run_.writer().AppendLog(origin, run_.now(), Redact(text, secrets), coverage);
+  }
 }
 
 namespace {
@@ -113,6 +131,42 @@ Task<void> StopProcess(BuildRun& run, fleet::WorkerClient& worker, std::string h
   co_await run.timers().Sleep(kStopGrace, stop);
   co_await worker.StopContainer(handle, true, stop);
 }
+
+/// Lets the worker free the disk space of output that the log has for good, some megabytes at a
+/// time and beside the following. Its references outlive Join().
+class Acknowledging {
+ public:
+  Acknowledging(BuildRun& run, fleet::ProcessFollower& follower, Executor executor)
+      : run_(run), follower_(follower), tasks_(std::move(executor), run.log(), "acknowledge") {}
+
+  /// So far the log covers the streams, as appended.
+  void Appended(std::uint64_t stdout_end, std::uint64_t stderr_end) {
+    const std::uint64_t total = stdout_end + stderr_end;
+    if (busy_ || total < begun_ + kAcknowledgedBytes) return;
+    begun_ = total;
+    busy_ = tasks_.Spawn(FlushAndTell(stdout_end, stderr_end));
+  }
+  Task<void> Join() { return tasks_.Join(); }
+
+ private:
+  static constexpr std::uint64_t kAcknowledgedBytes = 8 << 20;
+
+  Task<void> FlushAndTell(std::uint64_t stdout_end, std::uint64_t stderr_end) {
+    try {
+      co_await run_.writer().Flush();
+      follower_.Acknowledge(stdout_end, stderr_end);
+    } catch (const Failure& failure) {
+      run_.log().Debug("output is kept", {{"error", failure.error().message}});
+    }
+    busy_ = false;
+  }
+
+  BuildRun& run_;
+  fleet::ProcessFollower& follower_;
+  std::uint64_t begun_ = 0;
+  bool busy_ = false;
+  TaskGroup tasks_;
+};
 
 }  // namespace
 
@@ -128,7 +182,7 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
   const std::uint64_t stdout_offset = keep ? 0 : out.offset();
   auto follower = co_await worker.RunProcess(
       handle, std::move(spec), std::move(input), stdout_offset, err.offset(),
-      static_cast<std::uint64_t>(run.services().owner.epoch), interruption.token());
+      static_cast<std::uint64_t>(run.owner().epoch), interruption.token());
 
   run.Passed(plan_id, "process started");
   // The follower is not stopped by the interruption itself, but by the process's end that follows,
@@ -145,6 +199,7 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
     last_resort =
         run.timers().After(kStopGrace + kKillGrace, [&give_up] { give_up.request_stop(); });
   };
+  Acknowledging acknowledging(run, *follower, co_await boost::asio::this_coro::executor);
   ProcessEnd end;
   bool seen = false;
   std::exception_ptr failure;
@@ -177,12 +232,23 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
         } else if (chunk.stream == 2) {
           err.Write(chunk.bytes);
         }
+        if (!keep || chunk.stream == 2) {
+          try {
+            run.CountOutput(chunk.bytes.size());
+          } catch (const Failure&) {
+            too_much = true;
+            throw;
+          }
+        }
+        // Kept output is asked for from its start again after a crash.
+        acknowledging.Appended(keep ? 0 : out.offset(), err.offset());
         co_await run.writer().Ready(give_up.get_token());
       }
     } catch (...) {
       failure = std::current_exception();
     }
   }
+  co_await acknowledging.Join();
   if (!run.released()) {
     out.Flush();
     err.Flush();
@@ -194,7 +260,7 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
     try {
       co_await worker.StopContainer(handle, true, {});
     } catch (const Failure& error) {
-      run.log().Warn("a script that prints too much was not stopped",
+      run.log().Warn("what prints too much was not stopped",
                      {{"handle", handle}, {"error", error.error().message}});
     }
   }

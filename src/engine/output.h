@@ -25,7 +25,8 @@ class OutputLog {
   void Flush();
 
  private:
-  void Append(std::size_t length);
+  void Append(std::string_view text);
+  void AppendPending(std::size_t length);
 
   BuildRun& run_;
   const Scope& scope_;

@@ -48,8 +48,8 @@ CacheKey MakeCacheKey(std::string_view scope_key, const Json& params,
 
 Task<std::optional<CachedVolume>> FindCache(BuildRun& run, CacheKey key,
                                             protocol::Version version) {
-  co_return co_await run.services().database.Write(
-      store::Pool::kEngine,
+  co_return co_await run.InDatabase(
+      true,
       [key = key.text, version,
        build = run.build().id](store::Transaction& transaction) -> std::optional<CachedVolume> {
         const auto cache =
@@ -65,14 +65,13 @@ Task<std::optional<CachedVolume>> FindCache(BuildRun& run, CacheKey key,
 
 Task<void> KeepCache(BuildRun& run, CacheKey key, protocol::Version version, Artifact artifact,
                      protocol::Metadata metadata) {
-  co_await run.services().database.Write(
-      store::Pool::kEngine, [key = key.text, version, artifact, metadata,
-                             build = run.build().id](store::Transaction& transaction) {
-        const auto cache =
-            store::UseResourceCache(transaction, key, store::VersionText(version), build);
-        store::SetResourceCacheMetadata(transaction, cache.id, store::MetadataText(metadata));
-        store::SetVolumeResourceCache(transaction, artifact.volume, cache.id);
-      });
+  co_await run.InDatabase(true, [key = key.text, version, artifact, metadata,
+                                 build = run.build().id](store::Transaction& transaction) {
+    const auto cache =
+        store::UseResourceCache(transaction, key, store::VersionText(version), build);
+    store::SetResourceCacheMetadata(transaction, cache.id, store::MetadataText(metadata));
+    store::SetVolumeResourceCache(transaction, artifact.volume, cache.id);
+  });
 }
 
 void SaveOutput(store::Transaction& transaction, const EngineServices& services,

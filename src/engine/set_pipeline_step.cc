@@ -115,9 +115,8 @@ Task<Saved> SetPipeline(LeafContext context, protocol::SetPipelinePlan plan) {
   const pipeline::Node document = co_await LoadDocument(context, plan);
   const std::optional<pipeline::Pipeline> config = Check(run, id, document);
   if (!config) co_return Saved::kRefused;
-  const Saved saved = co_await run.services().database.Write(
-      store::Pool::kEngine,
-      [build = run.build(), plan, config = *config](store::Transaction& transaction) {
+  const Saved saved = co_await run.InDatabase(
+      true, [build = run.build(), plan, config = *config](store::Transaction& transaction) {
         return Save(transaction, build, plan, config);
       });
   std::string target = plan.name;

@@ -16,6 +16,11 @@
 namespace pinion::engine {
 namespace {
 
+// As upstream: a task writes to a terminal, so that programs show colours and do not hold lines
+// back, wide enough that they do not wrap them.
+constexpr protocol::garden::Tty kTerminal{
+    .window_size = protocol::garden::WindowSize{.columns = 500, .rows = 500}, .verbatim = true};
+
 std::string WorkingDirectory(const std::string& step_name) {
   // Stable over builds: caches are kept by path, and compilers write paths into what they make.
   return "/tmp/build/" + ToHex(Sha256(step_name)).substr(0, 8);
@@ -29,6 +34,24 @@ std::string Resolve(const std::string& dir, const std::string& path) {
   return text;
 }
 
+/// A task's config whose ((vars)) are filled in. A param is a text whatever its value was: a number
+/// from a var, as well as one that was written down.
+protocol::TaskConfig ReadFilled(Json filled) {
+  const Json* params = filled.Find("params");
+  if (params && params->IsObject()) {
+    JsonObject texts;
+    for (const auto& [name, value] : params->AsObject()) {
+      if (value.IsString()) {
+        texts.Set(name, value);
+      } else {
+        texts.Set(name, value.IsNull() ? std::string() : ToText(value));
+      }
+    }
+    filled.AsObject().Set("params", std::move(texts));
+  }
+  return ValueOrThrow(FromJson<protocol::TaskConfig>(filled));
+}
+
 Task<protocol::TaskConfig> LoadConfig(LeafContext context) {
   const protocol::TaskPlan& plan = *context.plan.task;
   protocol::TaskConfig merged;
@@ -40,8 +63,7 @@ Task<protocol::TaskConfig> LoadConfig(LeafContext context) {
     }
     // The step's own vars first; what they leave open is for local vars and credential managers.
     const vars::StaticVariables step_vars(plan.vars);
-    const Json filled = ValueOrThrow(vars::Interpolate(ToJson(*loaded), step_vars));
-    merged = ValueOrThrow(FromJson<protocol::TaskConfig>(filled));
+    merged = ReadFilled(ValueOrThrow(vars::Interpolate(ToJson(*loaded), step_vars)));
   } else if (plan.config) {
     merged = *plan.config;
   } else {
@@ -62,8 +84,7 @@ Task<protocol::TaskConfig> LoadConfig(LeafContext context) {
     }
     merged.params[name] = value;
   }
-  const Json filled = co_await FillIn(context, ToJson(merged));
-  co_return ValueOrThrow(FromJson<protocol::TaskConfig>(filled));
+  co_return ReadFilled(co_await FillIn(context, ToJson(merged)));
 }
 
 Task<void> SetTaskImage(LeafContext context, const protocol::TaskConfig& config,
@@ -145,6 +166,14 @@ Task<void> SetCommand(LeafContext context, const Container& container,
   config.run.args = std::move(command);
 }
 
+/// What the task itself leaves open is the server's default.
+protocol::ContainerLimits WithDefaults(protocol::ContainerLimits limits,
+                                       const protocol::ContainerLimits& defaults) {
+  if (!limits.cpu) limits.cpu = defaults.cpu;
+  if (!limits.memory) limits.memory = defaults.memory;
+  return limits;
+}
+
 /// The config without secrets, for the log.
 protocol::TaskConfig ToShow(LeafContext context, const protocol::TaskConfig& config) {
   const std::vector<std::string> secrets = SecretTexts(context.run, context.scope);
@@ -167,17 +196,19 @@ Task<Conclusion> RunTask(LeafContext context) {
   run.EmitOnce(id, Stage::kInitialized,
                protocol::InitializeTaskEvent(origin, run.now(), ToShow(context, config)));
 
-  ContainerRequest request{.plan_id = id,
-                           .step_name = plan.name,
-                           .type = "task",
-                           .attempts = context.plan.attempts,
-                           .privileged = plan.privileged,
-                           .platform = config.platform,
-                           .tags = plan.tags,
-                           .dir = WorkingDirectory(plan.name),
-                           .user = config.run.user,
-                           .hermetic = plan.hermetic,
-                           .limits = config.container_limits};
+  ContainerRequest request{
+      .plan_id = id,
+      .step_name = plan.name,
+      .type = "task",
+      .attempts = context.plan.attempts,
+      .privileged = plan.privileged,
+      .platform = config.platform,
+      .tags = plan.tags,
+      .dir = WorkingDirectory(plan.name),
+      .user = config.run.user,
+      .hermetic = plan.hermetic,
+      .limits = WithDefaults(config.container_limits.value_or(protocol::ContainerLimits()),
+                             run.services().default_task_limits)};
   if (!run.services().external_url.empty()) {
     request.env.push_back("ATC_EXTERNAL_URL=" + run.services().external_url);
   }
@@ -200,7 +231,8 @@ Task<Conclusion> RunTask(LeafContext context) {
       .path = config.run.path,
       .args = config.run.args,
       .dir = config.run.dir.empty() ? dir : Resolve(dir, config.run.dir),
-      .user = config.run.user.empty() ? container.image_user : config.run.user};
+      .user = config.run.user.empty() ? container.image_user : config.run.user,
+      .tty = kTerminal};
   Conclusion conclusion;
   ProcessEnd end;
   try {

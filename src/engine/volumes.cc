@@ -98,10 +98,9 @@ Task<std::shared_ptr<fleet::Placement>> ChooseWorker(BuildRun& run, const Contai
   for (const ContainerRequest::Mount& input : request.inputs) {
     ++wanted.local_volumes[input.artifact.worker];
   }
-  const auto known = co_await run.services().database.Read(
-      store::Pool::kEngine, [handle](store::Transaction& transaction) {
-        return store::FindContainer(transaction, handle);
-      });
+  const auto known = co_await run.InDatabase(false, [handle](store::Transaction& transaction) {
+    return store::FindContainer(transaction, handle);
+  });
   if (known) wanted.worker_name = known->worker_name;
   const std::function<void()> on_wait = [&run, id = request.plan_id] {
     run.Emit(protocol::WaitingForWorkerEvent({.id = id}, run.now()));
@@ -137,7 +136,9 @@ std::vector<store::VolumeRow> PlanVolumes(BuildRun& run, const ContainerRequest&
       add(HandleOf(container, "cache", i), request.caches[i].path);
     }
   }
-  if (!request.dir.empty() && !IsMounted(request, request.dir)) {
+  // What a check leaves in its working folder is of no use to anybody.
+  const bool keeps_dir = request.type != "check";
+  if (keeps_dir && !request.dir.empty() && !IsMounted(request, request.dir)) {
     add(HandleOf(container, "work", 0), request.dir);
   }
   return rows;
@@ -197,11 +198,10 @@ Task<std::string> BaseTypes::Import(BuildRun& run, fleet::WorkerClient& worker, 
   store::VolumeRow row{.handle = handle,
                        .worker_name = worker.name(),
                        .type = std::string(store::volume_types::kResourceType)};
-  co_await run.services().database.Write(store::Pool::kEngine,
-                                         [row](store::Transaction& transaction) {
-                                           store::CreateVolume(transaction, row);
-                                           store::SetVolumeCreated(transaction, row.handle);
-                                         });
+  co_await run.InDatabase(true, [row](store::Transaction& transaction) {
+    store::CreateVolume(transaction, row);
+    store::SetVolumeCreated(transaction, row.handle);
+  });
   VolumeRequest import{
       .handle = handle,
       .strategy = JsonObject{{"type", "import"}, {"path", image}, {"follow_symlinks", false}}};
@@ -247,8 +247,8 @@ Task<std::vector<protocol::garden::BindMount>> MakeVolumes(BuildRun& run,
 }
 
 Task<std::string> FindTaskCache(BuildRun& run, std::string key, std::string worker) {
-  co_return co_await run.services().database.Read(
-      store::Pool::kEngine, [key, worker](store::Transaction& transaction) -> std::string {
+  co_return co_await run.InDatabase(
+      false, [key, worker](store::Transaction& transaction) -> std::string {
         for (const store::VolumeRow& row : store::FindTaskCacheVolumes(transaction, key)) {
           if (row.worker_name == worker) return row.handle;
         }

@@ -118,6 +118,14 @@ std::uint64_t BuildLog::Covered(const CoverageKey& key) const {
   return found == coverage_.end() ? 0 : found->second;
 }
 
+std::uint64_t BuildLog::CoveredOutput() const {
+  std::uint64_t total = 0;
+  for (const auto& [key, end] : coverage_) {
+    if (std::get<2>(key) > 0) total += end;
+  }
+  return total;
+}
+
 Task<void> BuildLog::WaitForRoom(std::stop_token stop) {
   while (unwritten_bytes_ >= context_->options.memory_bytes_max && !removed_) {
     co_await SuspendUntilStop<bool>(

@@ -68,6 +68,7 @@ class BuildLog : public std::enable_shared_from_this<BuildLog> {
   std::uint64_t AppendLog(const protocol::Origin& origin, std::int64_t time,
                           std::string_view payload, const std::optional<Coverage>& coverage);
   std::uint64_t Covered(const CoverageKey& key) const;
+  std::uint64_t CoveredOutput() const;
   Task<void> WaitForRoom(std::stop_token stop);
   Task<void> Flush();
   Task<void> Finish();

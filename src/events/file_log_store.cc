@@ -1,3 +1,6 @@
+#include <charconv>
+#include <set>
+
 #include "events/build_log.h"
 
 namespace pinion::events {
@@ -37,6 +40,7 @@ class FileLogWriter final : public BuildLogWriter {
   std::uint64_t Covered(const std::string& plan_id, int attempt, int stream) const override {
     return log_->Covered(CoverageKey(plan_id, attempt, stream));
   }
+  std::uint64_t CoveredOutput() const override { return log_->CoveredOutput(); }
   Task<void> Ready(std::stop_token stop) override { return log_->WaitForRoom(std::move(stop)); }
   Task<void> Flush() override { return log_->Flush(); }
   Task<void> Finish() override { return log_->Finish(); }
@@ -87,6 +91,39 @@ class FileLogReader final : public BuildLogReader {
   bool running_;
 };
 
+/// Numbers in the names of what is in a folder, ascending from `least` on.
+std::set<std::int64_t> NumbersIn(const std::filesystem::path& folder, std::int64_t least) {
+  std::set<std::int64_t> numbers;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().stem();
+    std::int64_t number = 0;
+    const auto [end, problem] = std::from_chars(name.data(), name.data() + name.size(), number);
+    if (problem == std::errc() && end == name.data() + name.size() && number >= least) {
+      numbers.insert(number);
+    }
+  }
+  return numbers;
+}
+
+/// Blocks. The folders are those of LogContext::PathOf.
+std::vector<BuildId> ListFiles(const std::filesystem::path& folder, BuildId first,
+                               std::size_t limit) {
+  std::vector<BuildId> builds;
+  const std::int64_t thousands = first.value / 1000;
+  for (const std::int64_t million : NumbersIn(folder, thousands / 1000)) {
+    const std::filesystem::path outer = folder / std::to_string(million);
+    for (const std::int64_t thousand : NumbersIn(outer, 0)) {
+      if (million * 1000 + thousand < thousands) continue;
+      for (const std::int64_t build : NumbersIn(outer / std::to_string(thousand), first.value)) {
+        if (builds.size() == limit) return builds;
+        builds.push_back(BuildId{build});
+      }
+    }
+  }
+  return builds;
+}
+
 class FileLogStore final : public LogStore {
  public:
   explicit FileLogStore(std::shared_ptr<LogContext> context) : context_(std::move(context)) {}
@@ -125,6 +162,11 @@ class FileLogStore final : public LogStore {
       files->Remove(journal);
       files->Remove(segments);
     });
+  }
+
+  Task<std::vector<BuildId>> ListStored(BuildId first, std::size_t limit) override {
+    co_return co_await context_->pool.Run(
+        [folder = context_->folder, first, limit] { return ListFiles(folder, first, limit); });
   }
 
   void MarkEnded(BuildId build) override {

@@ -160,6 +160,7 @@ void Chunk::AppendLog(const protocol::Origin& origin, std::int64_t time, std::st
   // The same text as EnvelopeText(LogEvent(…)), without building a JSON tree: this is the path of
   // every byte that a build prints.
   const std::uint64_t id = next_event();
+  storage_.reserve(storage_.size() + payload.size() + payload.size() / 16 + 256);
   Begin();
   storage_ += R"({"data":{"time":)";
   AppendNumber(storage_, time);
@@ -206,6 +207,12 @@ void Chunk::AddCoverage(CoverageMap& map) const {
 
 std::string Chunk::Payload(std::size_t& table_bytes) const {
   std::string out;
+  PutPayload(out, table_bytes);
+  return out;
+}
+
+void Chunk::PutPayload(std::string& out, std::size_t& table_bytes) const {
+  out.clear();
   out.reserve(bytes() + entries_.size() * 8 + covered_.size() * 32 + 64);
   Put(out, static_cast<std::uint32_t>(names_.size()));
   for (const std::string& name : names_)
@@ -221,7 +228,6 @@ std::string Chunk::Payload(std::size_t& table_bytes) const {
   }
   table_bytes = out.size();
   out += text();
-  return out;
 }
 
 Result<Chunk> Chunk::FromPayload(std::string payload, std::size_t table_bytes, std::size_t count,
@@ -316,37 +322,67 @@ Journal ReadJournal(std::string_view bytes, std::uint64_t next_event) {
 // --- Segments
 // ---------------------------------------------------------------------------------------
 
-SegmentInfo AppendSegment(std::string& out, std::uint64_t file_offset,
-                          const std::vector<ChunkPointer>& chunks, LogTotals& totals,
-                          CoverageMap& coverage) {
+namespace {
+
+/// What each thread compresses with: made once, because fresh memory costs more than compressing.
+struct Compressor {
+  std::unique_ptr<ZSTD_CCtx, std::size_t (*)(ZSTD_CCtx*)> context{ZSTD_createCCtx(), ZSTD_freeCCtx};
+  std::string payload;
+};
+
+Compressor& ThreadCompressor() {
+  thread_local Compressor compressor;
+  return compressor;
+}
+
+Chunk Merged(const std::vector<ChunkPointer>& chunks) {
   Chunk merged(chunks.front()->first_event());
   for (const ChunkPointer& chunk : chunks)
     merged.AppendChunk(*chunk);
+  return merged;
+}
+
+}  // namespace
+
+SegmentInfo AppendSegment(std::string& out, std::uint64_t file_offset,
+                          const std::vector<ChunkPointer>& chunks, LogTotals& totals,
+                          CoverageMap& coverage) {
+  std::optional<Chunk> several;
+  if (chunks.size() > 1) several = Merged(chunks);
+  const Chunk& merged = several ? *several : *chunks.front();
   merged.AddCoverage(coverage);
   SegmentInfo info{file_offset, 0, merged.first_event(), totals.lines, totals.bytes};
 
   std::size_t table_bytes = 0;
-  const std::string payload = merged.Payload(table_bytes);
+  Compressor& compressor = ThreadCompressor();
+  std::string& payload = compressor.payload;
+  merged.PutPayload(payload, table_bytes);
   std::string body;
   for (const auto& [key, end] : coverage) {
     PutCoverage(body, {std::get<0>(key), std::get<1>(key), std::get<2>(key), end});
   }
   const std::size_t coverage_bytes = body.size();
-  body.resize(coverage_bytes + ZSTD_compressBound(payload.size()));
-  const std::size_t data_bytes =
-      ZSTD_compress(body.data() + coverage_bytes, body.size() - coverage_bytes, payload.data(),
-                    payload.size(), /*level=*/1);
+  std::size_t data_bytes = 0;
+  body.resize_and_overwrite(
+      coverage_bytes + ZSTD_compressBound(payload.size()), [&](char* room, std::size_t size) {
+        data_bytes = ZSTD_compressCCtx(compressor.context.get(), room + coverage_bytes,
+                                       size - coverage_bytes, payload.data(), payload.size(),
+                                       /*compressionLevel=*/1);
+        return ZSTD_isError(data_bytes) ? coverage_bytes : coverage_bytes + data_bytes;
+      });
   if (ZSTD_isError(data_bytes)) {
     throw Failure(ErrorKind::kInternal,
                   std::string("compressing a log segment: ") + ZSTD_getErrorName(data_bytes));
   }
-  body.resize(coverage_bytes + data_bytes);
+  const std::size_t payload_bytes = payload.size();
+  // An event of hundreds of megabytes is not a reason to keep as much.
+  if (payload.capacity() > 4 * kChunkBytes) payload = {};
 
   const std::size_t start = out.size();
   Put(out, kSegmentMagic);
   Put(out, static_cast<std::uint32_t>(coverage_bytes));
   Put(out, static_cast<std::uint32_t>(data_bytes));
-  Put(out, static_cast<std::uint32_t>(payload.size()));
+  Put(out, static_cast<std::uint32_t>(payload_bytes));
   Put(out, static_cast<std::uint32_t>(table_bytes));
   Put(out, static_cast<std::uint32_t>(merged.size()));
   Put(out, info.first_event);
@@ -412,9 +448,11 @@ Result<Chunk> ReadSegmentChunk(const SegmentHeader& header, std::string_view bod
   if (header.payload_bytes > kPayloadBytesMax) return Damaged("a segment is too large");
   const std::string_view data = body.substr(header.coverage_bytes);
   std::string payload;
-  payload.resize(header.payload_bytes);
-  const std::size_t size =
-      ZSTD_decompress(payload.data(), payload.size(), data.data(), data.size());
+  std::size_t size = 0;
+  payload.resize_and_overwrite(header.payload_bytes, [&](char* room, std::size_t bytes) {
+    size = ZSTD_decompress(room, bytes, data.data(), data.size());
+    return ZSTD_isError(size) ? 0 : std::min(size, bytes);
+  });
   if (ZSTD_isError(size) || size != header.payload_bytes) {
     return Damaged("a segment does not decompress");
   }

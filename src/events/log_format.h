@@ -52,6 +52,8 @@ class Chunk {
 
   /// The chunk's events with their table, as it is written; `table_bytes` is where the text begins.
   std::string Payload(std::size_t& table_bytes) const;
+  /// The same into a text that may have room already.
+  void PutPayload(std::string& out, std::size_t& table_bytes) const;
   static Result<Chunk> FromPayload(std::string payload, std::size_t table_bytes, std::size_t count,
                                    std::uint64_t first_event);
   void SetCounts(std::uint64_t lines, std::uint64_t output_bytes) {

@@ -47,6 +47,8 @@ class BuildLogWriter {
   }
   /// Up to where that stream is covered by events that were appended or recovered.
   virtual std::uint64_t Covered(const std::string& plan_id, int attempt, int stream) const = 0;
+  /// Bytes of all output (streams 1 and up) that are covered so far.
+  virtual std::uint64_t CoveredOutput() const { return 0; }
   /// Returns when there is room to append more: producers of output call it between chunks.
   virtual Task<void> Ready(std::stop_token stop) = 0;
   /// Returns when everything appended so far survives a crash of this process and of the machine.
@@ -100,6 +102,12 @@ class LogStore {
   virtual Task<std::unique_ptr<BuildLogReader>> OpenReader(BuildId build, std::uint64_t from,
                                                            bool running) = 0;
   virtual Task<void> Remove(BuildId build) = 0;
+  /// Builds that have something stored, ascending from `first` on, at most `limit`.
+  virtual Task<std::vector<BuildId>> ListStored(BuildId first, std::size_t limit) {
+    static_cast<void>(first);
+    static_cast<void>(limit);
+    co_return std::vector<BuildId>();
+  }
   /// Tells readers that wait for more of this build that it has ended, though no writer finished
   /// its log here: a build that was aborted before it started.
   virtual void MarkEnded(BuildId build) { static_cast<void>(build); }

@@ -419,6 +419,51 @@ TEST(FileLogStoreTest, ManyReadersFastAndSlowSeeTheSameBytes) {
     EXPECT_TRUE(output == outputs[0]);
 }
 
+/// Reads a text and keeps no more of it than whether it still stands in memory.
+Task<void> WatchTexts(LogStore& store, std::vector<std::weak_ptr<const void>>& texts,
+                      std::size_t& bytes) {
+  auto reader = co_await store.OpenReader(kBuild, 0, true);
+  for (;;) {
+    const EventText text = co_await reader->NextText({});
+    if (text.end) co_return;
+    texts.push_back(text.owner);
+    bytes += text.text.size();
+  }
+}
+
+TEST(FileLogStoreTest, AReaderThatStandsStillHoldsNoMoreThanWhatItReads) {
+  TemporaryFolder folder;
+  House house(folder.path());
+  auto writer = house.Writer();
+  auto stuck = house.Reader(0, true);
+  AppendLine(*writer, 0);
+  const EventText held = house.loop.RunUntilDone(stuck->NextText({}));
+  const std::string copy(held.text);
+  TaskGroup group(house.loop.executor(), Logger(), "readers");
+  std::vector<std::weak_ptr<const void>> texts;
+  std::size_t bytes = 0;
+  group.Spawn(WatchTexts(*house.store, texts, bytes));
+  for (std::uint64_t i = 1; i < 100'000; ++i) {
+    AppendLine(*writer, i);
+    if (i % 1'000 == 0) house.loop.RunUntilDone(writer->Flush());
+  }
+  house.Finish(*writer);
+  house.loop.RunUntilDone(group.Join());
+  ASSERT_GT(bytes, 10U << 20);
+  ASSERT_GT(texts.size(), 60U);
+  const auto alive = std::ranges::count_if(texts, [](const auto& text) { return !text.expired(); });
+  // A megabyte near the tail, and the decoded segments that readers share.
+  EXPECT_LE(alive, 30);
+  EXPECT_EQ(held.text, copy);
+  std::size_t rest = held.text.size();
+  for (;;) {
+    const EventText text = house.loop.RunUntilDone(stuck->NextText({}));
+    if (text.end) break;
+    rest += text.text.size();
+  }
+  EXPECT_EQ(rest, bytes);
+}
+
 TEST(FileLogStoreTest, ReadersShareOneText) {
   TemporaryFolder folder;
   House house(folder.path());

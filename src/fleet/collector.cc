@@ -10,13 +10,15 @@ using store::Transaction;
 using store::WorkerState;
 
 Collector::Collector(Executor executor, Timers& timers, store::Database& database,
-                     WorkerRegistry& registry, Logger log, CollectorOptions options)
+                     WorkerRegistry& registry, Logger log, CollectorOptions options,
+                     RunListener ran)
     : executor_(std::move(executor)),
       timers_(timers),
       database_(database),
       registry_(registry),
       log_(std::move(log)),
       options_(options),
+      ran_(std::move(ran)),
       tasks_(executor_, log_, "collector") {}
 
 Collector::Numbers Collector::numbers() const {
@@ -26,18 +28,29 @@ Collector::Numbers Collector::numbers() const {
   return numbers;
 }
 
+void Collector::SetPaused(bool paused) {
+  paused_ = paused;
+  wake_.Set();
+}
+
 Task<void> Collector::Run(std::stop_token stop) {
   next_sweep_ = timers_.clock().Steady();
   std::exception_ptr end;
   try {
     for (;;) {
-      const bool sweep = timers_.clock().Steady() >= next_sweep_;
-      if (sweep) next_sweep_ = timers_.clock().Steady() + options_.sweep_interval;
+      while (paused_)
+        co_await wake_.Wait(stop);
+      const SteadyTime begun = timers_.clock().Steady();
+      const bool sweep = begun >= next_sweep_;
+      if (sweep) next_sweep_ = begun + options_.sweep_interval;
+      std::string error;
       try {
         co_await Round(sweep);
       } catch (const Failure& failure) {
-        log_.Warn("a round of collection failed", {{"error", failure.error().message}});
+        error = failure.error().message;
+        log_.Warn("a round of collection failed", {{"error", error}});
       }
+      if (ran_) ran_(begun, error);
       co_await timers_.Sleep(options_.shortest_pause, stop);
       co_await WaitForReason(stop);
     }
@@ -47,6 +60,11 @@ Task<void> Collector::Run(std::stop_token stop) {
   tasks_.RequestStop();
   co_await tasks_.Join();
   std::rethrow_exception(end);
+}
+
+void Collector::RequestSweep() {
+  next_sweep_ = timers_.clock().Steady();
+  Notify();
 }
 
 Task<void> Collector::WaitForReason(std::stop_token stop) {
@@ -170,18 +188,34 @@ Task<void> Collector::Destroy(Key key) {
   if (!error) {
     ++numbers_.destroyed;
     failing_.erase(key);
+    if (key.kind == Kind::kVolume) {
+      const SteadyTime now = timers_.clock().Steady();
+      for (auto& [other, failing] : failing_) {
+        if (failing.in_use && other.doomed.worker_name == worker) failing.next = now;
+      }
+    }
     gone_.push_back(key);
     co_await ForgetGone();
     co_return;
   }
   under_way_.erase(key);
   if (tasks_.stop_token().stop_requested()) co_return;
+  Failed(key, *error);
+}
+
+void Collector::Failed(const Key& key, const Error& error) {
   ++numbers_.failed;
   Failing& failing = failing_.try_emplace(key, Failing{{}, options_.shortest_pause}).first->second;
   failing.next = timers_.clock().Steady() + failing.pause;
   failing.pause = std::min(failing.pause * 2, options_.longest_pause);
-  log_.Warn("a container or volume was not destroyed, it is tried again",
-            {{"handle", key.doomed.handle}, {"error", error->message}});
+  // Not every copy is known here: a volume waits for those as well, and that is no fault.
+  failing.in_use = key.kind == Kind::kVolume && error.kind == ErrorKind::kConflict;
+  if (failing.in_use) {
+    log_.Debug("a volume waits for its copies to go", {{"handle", key.doomed.handle}});
+  } else {
+    log_.Warn("a container or volume was not destroyed, it is tried again",
+              {{"handle", key.doomed.handle}, {"error", error.message}});
+  }
   Notify();  // to wait for its time
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "async/run_listener.h"
 #include "async/signal.h"
 #include "async/task_group.h"
 #include "fleet/registry.h"
@@ -15,7 +16,7 @@ namespace pinion::fleet {
 struct CollectorOptions {
   store::ContainerRetention containers;
   store::VolumeRetention volumes;
-  Duration sweep_interval = std::chrono::minutes(10);   ///< without being told of anything
+  Duration sweep_interval = std::chrono::minutes(1);    ///< without being told of anything
   Duration shortest_pause = std::chrono::seconds(1);    ///< between two rounds
   Duration destroy_timeout = std::chrono::seconds(60);  ///< for one container or volume
   Duration longest_pause = std::chrono::minutes(5);     ///< before a failing one is tried again
@@ -29,14 +30,19 @@ struct CollectorOptions {
 class Collector {
  public:
   Collector(Executor executor, Timers& timers, store::Database& database, WorkerRegistry& registry,
-            Logger log, CollectorOptions options = {});
+            Logger log, CollectorOptions options = {}, RunListener ran = {});
   Collector(const Collector&) = delete;
   Collector& operator=(const Collector&) = delete;
 
   /// Runs until stopped; ends what it destroys then. Once.
   Task<void> Run(std::stop_token stop);
+  /// While it is paused no round begins; what is being destroyed goes on. Before Run() too.
+  void SetPaused(bool paused);
   /// Something may be no longer needed: a build ended, a container was left.
   void Notify() { wake_.Set(); }
+  /// As Notify(), and the workers are asked what they have: something may be there of which no row
+  /// tells.
+  void RequestSweep();
 
   struct Numbers {
     std::int64_t rounds = 0;
@@ -57,6 +63,7 @@ class Collector {
   struct Failing {
     SteadyTime next;
     Duration pause;
+    bool in_use = false;  ///< by copies: worth a try when another volume has gone
   };
 
   Task<void> Round(bool sweep);
@@ -67,6 +74,7 @@ class Collector {
   /// What is being destroyed on this worker, or was forgotten since then.
   std::vector<std::string> AtWork(Kind kind, const std::string& worker, SteadyTime since) const;
   Task<void> Destroy(Key key);
+  void Failed(const Key& key, const Error& error);
   Task<void> ForgetGone();
   Task<void> WaitForReason(std::stop_token stop);
 
@@ -76,6 +84,8 @@ class Collector {
   WorkerRegistry& registry_;
   Logger log_;
   CollectorOptions options_;
+  RunListener ran_;  // may be none
+  bool paused_ = false;
   Signal wake_;
   SteadyTime next_sweep_{};
   std::set<Key> under_way_;

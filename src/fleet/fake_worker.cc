@@ -1,5 +1,7 @@
 #include "fleet/fake_worker.h"
 
+#include <algorithm>
+
 #include "base/encoding.h"
 #include "base/text.h"
 #include "protocol/garden.h"
@@ -84,7 +86,7 @@ Task<void> FakeWorker::HandleContainer(http::Exchange& exchange, std::vector<std
     co_await Answer(exchange, 200, ToText(JsonObject{{"Handles", handles}}));
     co_return;
   }
-  const std::string handle = parts[1];
+  const std::string& handle = parts[1];
   if (request.method == "DELETE" && stuck.contains(handle)) {
     co_await WaitForChange(exchange.stop());
     co_return;
@@ -147,6 +149,10 @@ Task<void> FakeWorker::Run(http::Exchange& exchange, std::string handle) {
   ++started;
   Process& process = containers[handle].processes[id];
   process.spec = *body;
+  if (spec->input) {
+    process.input = *spec->input;
+    process.input_ended = true;
+  }
   co_await Main(exchange, id, process, 201);
 }
 
@@ -274,6 +280,10 @@ Task<void> FakeWorker::HandleVolume(http::Exchange& exchange, std::vector<std::s
     co_await Answer(exchange, 200, R"({"registry_image":true})");
     co_return;
   }
+  if (parts[0] == "disk" && !disk.empty()) {
+    co_await Answer(exchange, 200, disk);
+    co_return;
+  }
   if (parts[0] != "volumes") {
     co_await Answer(exchange, 404, "");
     co_return;
@@ -291,6 +301,11 @@ Task<void> FakeWorker::HandleVolume(http::Exchange& exchange, std::vector<std::s
   }
   Volume& volume = volumes[handle];
   if (request.method == "DELETE") {
+    if (std::ranges::any_of(copy_of, [&](const auto& one) { return one.second == handle; })) {
+      co_await Answer(exchange, 409, R"({"error":"1 volumes are copies of it"})");
+      co_return;
+    }
+    copy_of.erase(handle);
     volumes.erase(handle);
     destroyed.push_back(handle);
     co_await Answer(exchange, 204, "");

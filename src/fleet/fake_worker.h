@@ -55,6 +55,8 @@ class FakeWorker {
   int unavailable_answers = 0;  ///< so many next requests are answered 503
   int pending_polls = 0;        ///< so many polls of a volume's creation find it unfinished
   std::set<std::string> stuck;  ///< destroying these hangs until the client gives up
+  std::map<std::string, std::string> copy_of;  ///< volume to its parent, which stays as long
+  std::string disk;                            ///< the answer to GET /disk; none if empty
 
   // What it saw.
   std::map<std::string, Container> containers;

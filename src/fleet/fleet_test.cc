@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "fleet/cache_budget.h"
 #include "fleet/collector.h"
 #include "fleet/fake_worker.h"
 #include "fleet/registry.h"
@@ -374,6 +375,87 @@ TEST_P(CollectorTest, DestroysWhatNobodyKnowsAndForgetsWhatIsMissing) {
   Write([](Transaction& t) { t.Execute("update containers set missing_since = 5"); });
   // Its volume goes with it.
   RunUntil([&] { return Rows("containers") == 0 && fake_->volumes.empty(); });
+}
+
+TEST_P(CollectorTest, ParentsOfCopiesGoRightAfterThem) {
+  // A chain, whose rows do not tell of it: each try of a parent would be later than the one before.
+  constexpr int kCount = 12;
+  for (int i = 0; i < kCount; ++i) {
+    const std::string handle = "c" + std::to_string(i);
+    Add(handle, "succeeded");
+    if (i > 0) fake_->copy_of[handle + "-volume"] = "c" + std::to_string(i - 1) + "-volume";
+  }
+  CollectorOptions options;
+  options.shortest_pause = 1ms;
+  options.longest_pause = std::chrono::hours(1);
+  options.sweep_interval = std::chrono::hours(1);
+  collector_ = std::make_unique<Collector>(loop_.executor(), *timers_, database(), *registry_,
+                                           Logger(), options);
+  const SteadyTime begun = system_clock_.Steady();
+  Start();
+  RunUntil([&] { return Rows("volumes") == 0; });
+  // Doubling pauses alone would take 2^12 ms.
+  EXPECT_LT(system_clock_.Steady() - begun, 3s);
+}
+
+TEST_P(CollectorTest, GoesAtOnceWhenItIsNobodysAnyMore) {
+  Add("mine", "started");
+  CollectorOptions options;
+  options.shortest_pause = 1ms;
+  options.sweep_interval = std::chrono::hours(1);
+  collector_ = std::make_unique<Collector>(loop_.executor(), *timers_, database(), *registry_,
+                                           Logger(), options);
+  Start();
+  RunUntil([&] { return collector_->numbers().rounds == 1; });
+  // As with its pipeline; and something came to be of which no row tells.
+  Write([](Transaction& t) { t.Execute("delete from builds"); });
+  fake_->containers["late"];
+  collector_->RequestSweep();
+  RunUntil([&] { return fake_->containers.empty() && fake_->volumes.empty(); });
+  RunUntil([&] { return Rows("containers") == 0 && Rows("volumes") == 0; });
+}
+
+TEST_P(CollectorTest, UnusedCachesGoWhileTheDiskIsTooFull) {
+  Write([](Transaction& t) {
+    const auto build = t.QueryOne(
+        "insert into builds (name, team_id, status, create_time) values ('b', 1, 'started', 0) "
+        "returning id");
+    for (int i = 0; i < 20; ++i) {
+      const std::string handle = "cache" + std::to_string(i);
+      const auto cache =
+          store::UseResourceCache(t, handle, "{}", i == 0 ? build->IdAt<BuildId>(0) : BuildId{});
+      t.Execute("update resource_caches set last_used = $2 where id = $1", {cache.id, i});
+      store::VolumeRow volume;
+      volume.handle = handle;
+      volume.worker_name = "w";
+      volume.type = store::volume_types::kResource;
+      volume.resource_cache = cache.id;
+      store::CreateVolume(t, volume);
+      store::SetVolumeCreated(t, handle);
+    }
+  });
+  int evictions = 0;
+  CacheBudget budget(*timers_, database(), *registry_, Logger(), [&] { ++evictions; },
+                     {.percent = 80});
+  Run(budget.Run({}));  // a worker that does not tell
+  fake_->disk = R"({"total_bytes":1000000,"available_bytes":200000})";
+  Run(budget.Run({}));
+  EXPECT_EQ(evictions, 0);
+  fake_->disk = R"({"total_bytes":1000000,"available_bytes":190000})";
+  Run(budget.Run({}));
+  EXPECT_EQ(evictions, 1);
+  const auto state = [&](const std::string& handle) {
+    return Read([&](Transaction& t) { return store::FindVolume(t, handle)->state; });
+  };
+  EXPECT_EQ(state("cache0"), store::ResidentState::kCreated);  // a build uses it
+  EXPECT_EQ(state("cache1"), store::ResidentState::kDestroying);
+  EXPECT_EQ(state("cache8"), store::ResidentState::kDestroying);
+  EXPECT_EQ(state("cache9"), store::ResidentState::kCreated);
+  Run(budget.Run({}));
+  Run(budget.Run({}));
+  Run(budget.Run({}));
+  EXPECT_EQ(evictions, 3);  // then nothing unused was left
+  EXPECT_EQ(state("cache0"), store::ResidentState::kCreated);
 }
 
 TEST_P(CollectorTest, LeavesStalledWorkersAlone) {

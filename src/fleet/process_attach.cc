@@ -61,19 +61,6 @@ std::string ProcessPath(std::string_view handle, std::string_view process) {
 
 }  // namespace
 
-Task<void> SendProcessInput(http::Stream& stream, std::string process_id, std::string input,
-                            std::stop_token stop) {
-  std::string_view rest = input;
-  while (!rest.empty()) {
-    ProcessPayload payload = InputPayload(process_id);
-    payload.data = std::string(TakePiece(rest));
-    const std::string line = Line(payload);
-    co_await stream.Write(line, stop);
-  }
-  const std::string end = Line(InputPayload(process_id));
-  co_await stream.Write(end, stop);
-}
-
 Task<std::unique_ptr<http::Stream>> HijackRun(std::shared_ptr<WorkerCalls> calls,
                                               std::string handle, ProcessSpec spec,
                                               std::optional<std::uint64_t> epoch,

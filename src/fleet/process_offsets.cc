@@ -1,5 +1,6 @@
 // Following a process by offsets: Pinion's own workers.
 #include <algorithm>
+#include <span>
 
 #include "base/encoding.h"
 #include "fleet/worker_calls.h"
@@ -11,6 +12,7 @@ using protocol::garden::kLogFrameHeaderBytes;
 using protocol::garden::LogFrameSource;
 
 constexpr std::size_t kFrameBytesMax = 16 << 20;
+constexpr std::size_t kReadBytes = 256 << 10;
 constexpr std::uint64_t kAcknowledgeBytes = 1 << 20;
 
 template <class T>
@@ -96,9 +98,16 @@ Task<bool> OffsetFollower::Find(std::stop_token stop) {
       }
       http::Response answer;
       answer.status = response.status;
+      // Whole, however it arrives: its text tells an unknown process from a fault.
       answer.body.resize(4096);
-      const std::size_t count = co_await response.body->Read(answer.body, stop);
-      answer.body.resize(count);
+      std::size_t size = 0;
+      while (size < answer.body.size()) {
+        const std::span<char> room = std::span(answer.body).subspan(size);
+        const std::size_t count = co_await response.body->Read(room, stop);
+        if (count == 0) break;
+        size += count;
+      }
+      answer.body.resize(size);
       const Failure failure = calls_->AnswerFailure(what_, answer);
       if (failure.error().kind == ErrorKind::kNotFound) co_return false;
       if (failure.error().kind != ErrorKind::kUnavailable) throw failure;
@@ -123,8 +132,9 @@ Task<bool> OffsetFollower::Fill(std::size_t bytes, std::stop_token stop) {
       buffer_start_ = 0;
     }
     const std::size_t size = buffer_.size();
-    const std::size_t wanted = std::max<std::size_t>(64 << 10, bytes - size);
-    buffer_.resize(size + wanted);
+    const std::size_t wanted = std::max<std::size_t>(kReadBytes, bytes - size);
+    // What is read overwrites it: nothing is filled with zeros.
+    buffer_.resize_and_overwrite(size + wanted, [](char*, std::size_t room) { return room; });
     std::size_t count = 0;
     try {
       count = co_await body_->Read({buffer_.data() + size, wanted}, stop);
@@ -205,6 +215,8 @@ Task<std::unique_ptr<ProcessFollower>> FollowByOffsets(
       std::make_unique<OffsetFollower>(calls, handle, spec.id, stdout_offset, stderr_offset, epoch);
   Backoff backoff(calls->timers, calls->options);
   const std::string what = "starting process '" + spec.id + "' of container '" + handle + "'";
+  // With the specification: whoever dies after this, the process has all of it.
+  spec.input = std::move(input);
   for (bool known = false;;) {
     if (known) {
       const bool found = co_await follower->Find(stop);
@@ -219,7 +231,6 @@ Task<std::unique_ptr<ProcessFollower>> FollowByOffsets(
       http::LineReader lines(*stream, 1 << 20);
       const auto ids = co_await lines.Next(stop);
       if (!ids) throw calls->Fail(ErrorKind::kUnavailable, what, "the connection broke off");
-      co_await SendProcessInput(*stream, spec.id, input, stop);
       follower->KeepRunStream(std::move(stream));
       known = true;
     } catch (const Failure& failure) {

@@ -147,10 +147,6 @@ class ProcessStreams : public std::enable_shared_from_this<ProcessStreams> {
   std::stop_source stop_;
 };
 
-/// Input as lines of the process's stream, then its end.
-Task<void> SendProcessInput(http::Stream& stream, std::string process_id, std::string input,
-                            std::stop_token stop);
-
 /// Starts a process on the worker and hands over the hijacked connection. Failure on refusal. With
 /// no epoch the process is a guest: whoever owns the container, it may run. With one it runs once:
 /// kConflict if the worker (Pinion's) knows a process of that id, an ended one too.

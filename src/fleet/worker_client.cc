@@ -215,6 +215,15 @@ class HttpWorkerClient final : public WorkerClient {
                             Plain("DELETE", VolumePath(handle)), stop);
   }
 
+  Task<std::optional<baggageclaim::Disk>> FindDisk(std::stop_token stop) override {
+    const std::string what = "looking at the disk";
+    const http::Response response = co_await calls_->Send(
+        *calls_->baggageclaim, what, Plain("GET", "/disk"), Repeat::kYes, stop);
+    if (response.status == 404 || response.status == 405) co_return std::nullopt;
+    if (response.status >= 300) throw calls_->AnswerFailure(what, response);
+    co_return Read<baggageclaim::Disk>(what, response);
+  }
+
   Task<std::vector<std::string>> ListVolumes(std::stop_token stop) override {
     const std::string what = "listing volumes";
     const http::Response response = co_await calls_->Call(

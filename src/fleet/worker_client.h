@@ -90,6 +90,8 @@ class WorkerClient {
                                                                          std::stop_token stop) = 0;
   virtual Task<void> DestroyVolume(std::string handle, std::stop_token stop) = 0;
   virtual Task<std::vector<std::string>> ListVolumes(std::stop_token stop) = 0;
+  /// The disk of its volumes; nothing from a worker that does not tell.
+  virtual Task<std::optional<protocol::baggageclaim::Disk>> FindDisk(std::stop_token stop) = 0;
   /// `encoding`: gzip, zstd or raw. `path` is inside the volume.
   virtual Task<void> StreamIn(std::string handle, std::string path, std::string encoding,
                               http::BodyReader& tar, std::stop_token stop) = 0;

@@ -67,6 +67,67 @@ void GzipWriter::Finish(std::string& out) {
   Run({}, Z_FINISH, out);
 }
 
+GzipPiece MakeGzipPiece(std::string_view text) {
+  constexpr int kRawWindow = -15;
+  GzipPiece piece;
+  piece.bytes = text.size();
+  piece.checksum = static_cast<std::uint32_t>(
+      crc32_z(0, reinterpret_cast<const Bytef*>(text.data()), text.size()));
+  z_stream stream{};
+  if (deflateInit2(&stream, kLevel, Z_DEFLATED, kRawWindow, kMemoryLevel, Z_DEFAULT_STRATEGY) !=
+      Z_OK) {
+    throw std::bad_alloc();
+  }
+  // Room for all of it with the flush's own bytes, so that one call does.
+  piece.deflated.resize(deflateBound(&stream, static_cast<uLong>(text.size())) + 64);
+  stream.next_in = Input(text);
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(piece.deflated.data());
+  stream.avail_out = static_cast<uInt>(piece.deflated.size());
+  // It ends at a byte's end and nothing after it refers to it.
+  deflate(&stream, Z_FULL_FLUSH);
+  piece.deflated.resize(piece.deflated.size() - stream.avail_out);
+  piece.deflated.shrink_to_fit();
+  deflateEnd(&stream);
+  return piece;
+}
+
+GzipJoiner::GzipJoiner() : out_("\x1f\x8b\x08\0\0\0\0\0\0\x03", 10) {}
+
+void GzipJoiner::Add(const GzipPiece& piece) {
+  out_ += piece.deflated;
+  checksum_ = static_cast<std::uint32_t>(
+      crc32_combine(checksum_, piece.checksum, static_cast<z_off_t>(piece.bytes)));
+  bytes_ += piece.bytes;
+}
+
+void GzipJoiner::AddText(std::string_view text) {
+  AddStored(text, false);
+}
+
+void GzipJoiner::AddStored(std::string_view text, bool last) {
+  const auto length = static_cast<std::uint16_t>(text.size());
+  out_ += last ? '\x01' : '\0';
+  for (const std::uint16_t number : {length, static_cast<std::uint16_t>(~length)}) {
+    out_ += static_cast<char>(number & 0xFF);
+    out_ += static_cast<char>(number >> 8);
+  }
+  if (text.empty()) return;  // zlib takes no bytes at no address for a new beginning
+  out_ += text;
+  checksum_ = static_cast<std::uint32_t>(
+      crc32_z(checksum_, reinterpret_cast<const Bytef*>(text.data()), text.size()));
+  bytes_ += text.size();
+}
+
+std::string GzipJoiner::Finish() {
+  AddStored({}, true);
+  for (const auto number : {checksum_, static_cast<std::uint32_t>(bytes_)}) {
+    for (int shift = 0; shift < 32; shift += 8)
+      out_ += static_cast<char>(number >> shift & 0xFF);
+  }
+  return std::move(out_);
+}
+
 struct GzipReader::State {
   z_stream stream{};
   bool at_end = false;

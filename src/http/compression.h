@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -25,6 +26,33 @@ class GzipWriter {
   void Run(std::string_view bytes, int mode, std::string& out);
   struct State;
   std::unique_ptr<State> state_;
+};
+
+/// A text compressed by itself, to be put together with others again and again.
+struct GzipPiece {
+  std::string deflated;
+  std::uint32_t checksum = 0;
+  std::size_t bytes = 0;  ///< of the text
+};
+GzipPiece MakeGzipPiece(std::string_view text);
+
+/// Puts pieces together to one gzip stream (one member, as every client reads it) without
+/// compressing anything again.
+class GzipJoiner {
+ public:
+  GzipJoiner();
+  void Add(const GzipPiece& piece);
+  /// A few bytes between pieces, not compressed; at most 65,535.
+  void AddText(std::string_view text);
+  /// The whole stream; call it once.
+  std::string Finish();
+
+ private:
+  void AddStored(std::string_view text, bool last);
+
+  std::string out_;
+  std::uint32_t checksum_ = 0;
+  std::size_t bytes_ = 0;
 };
 
 class GzipReader {

@@ -23,8 +23,10 @@ std::optional<IdentifierProblem> CheckIdentifier(std::string_view name, std::str
     re2::StringPiece after = rest;
     re2::RE2::Consume(&after, kAnyCharacter);
     const std::string offender(rest.data(), rest.size() - after.size());
-    reason =
-        "illegal character '" + (offender.empty() ? rest.as_string().substr(0, 1) : offender) + "'";
+    reason = "illegal character '" +
+             (offender.empty() ? std::string(rest.data(), std::min<std::size_t>(rest.size(), 1))
+                               : offender) +
+             "'";
   }
   return IdentifierProblem{
       false, prefix + "'" + std::string(name) + "' is not a valid identifier: " + reason};

@@ -144,6 +144,7 @@ bool NeedsQuotes(std::string_view text) {
 }
 
 std::string FloatText(double value, int bits) {
+  if (bits == 32) value = static_cast<float>(value);  // what is too large becomes infinite
   if (std::isnan(value)) return ".nan";
   if (std::isinf(value)) return value < 0 ? "-.inf" : ".inf";
   // Shortest digits in scientific form, "-1.25e+06", taken apart and laid out anew.
@@ -153,7 +154,7 @@ std::string FloatText(double value, int bits) {
           ? std::to_chars(buffer, buffer + sizeof(buffer), static_cast<float>(value),
                           std::chars_format::scientific)
           : std::to_chars(buffer, buffer + sizeof(buffer), value, std::chars_format::scientific);
-  const std::string text(buffer, end.ptr);
+  std::string text(buffer, end.ptr);
   const std::size_t mark = text.find('e');
   const int exponent = std::stoi(text.substr(mark + 1));
   std::string sign;

@@ -7,7 +7,6 @@ namespace pinion::pipeline {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::StartsWith;
 
 std::string Text(std::string_view yaml) {
   const auto document = ParseYaml(yaml);
@@ -132,6 +131,9 @@ TEST(YamlTest, FloatsPrintAsGoPrintsThem) {
   EXPECT_EQ(FloatText(0.00001, 64), "1e-05");
   EXPECT_EQ(FloatText(123456789.0, 32), "1.2345679e+08");
   EXPECT_EQ(FloatText(-12.25, 64), "-12.25");
+  EXPECT_EQ(FloatText(7.7e44, 32), ".inf");
+  EXPECT_EQ(FloatText(-7.7e44, 32), "-.inf");
+  EXPECT_EQ(FloatText(7.7e44, 64), "7.7e+44");
 }
 
 TEST(YamlTest, EmittedTextIsInBlockStyleAndNaturalOrder) {

@@ -56,4 +56,15 @@ struct Volume {
   }
 };
 
+/// The file system that volumes lie on, as GET /disk tells: Pinion's own workers have that.
+struct Disk {
+  std::int64_t total_bytes = 0;
+  std::int64_t available_bytes = 0;
+  template <class Self, class Visit>
+  static void Fields(Self& self, Visit& visit) {
+    visit("total_bytes", self.total_bytes);
+    visit("available_bytes", self.available_bytes);
+  }
+};
+
 }  // namespace pinion::protocol::baggageclaim

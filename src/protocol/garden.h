@@ -112,9 +112,13 @@ struct WindowSize {
 
 struct Tty {
   std::optional<WindowSize> window_size;
+  /// Output stays as the program wrote it, no carriage return before each line's end; nothing is
+  /// echoed. Pinion's extension: other workers do not know it.
+  bool verbatim = false;
   template <class Self, class Visit>
   static void Fields(Self& self, Visit& visit) {
     visit("window_size", self.window_size, kOmitEmpty);
+    visit("verbatim", self.verbatim, kOmitEmpty);
   }
 };
 
@@ -127,6 +131,8 @@ struct ProcessSpec {
   std::string dir;
   std::string user;
   std::optional<Tty> tty;
+  /// Part of the extension: all of its input, which is there when it starts. Nothing else is taken.
+  std::optional<std::string> input;
   template <class Self, class Visit>
   static void Fields(Self& self, Visit& visit) {
     visit("id", self.id, kOmitEmpty);
@@ -136,6 +142,7 @@ struct ProcessSpec {
     visit("dir", self.dir, kOmitEmpty);
     visit("user", self.user, kOmitEmpty);
     visit("tty", self.tty, kOmitEmpty);
+    visit("pinion_input", self.input, kOmitEmpty);
   }
 };
 

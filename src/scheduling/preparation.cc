@@ -27,8 +27,7 @@ void PrepareInputs(store::Transaction& transaction, const store::BuildRow& build
     next[input.name] = std::move(input);
   }
   std::set<ResourceId> unchecked;
-  for (const ResourceId resource :
-       store::UncheckedInputs(transaction, build.job, build.create_time, build.manual)) {
+  for (const ResourceId resource : store::UncheckedInputs(transaction, build)) {
     unchecked.insert(resource);
   }
   for (const store::JobInputRow& input : store::ListJobInputs(transaction, build.job)) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/mutant.h"
 #include "scheduling/sql_versions.h"
 #include "store/versions.h"
 
@@ -96,8 +97,7 @@ class Look {
 
   bool AwaitsChecks(const BuildRow& build) {
     if (build.rerun_of) return false;
-    const auto unchecked =
-        store::UncheckedInputs(transaction_, job_.id, build.create_time, build.manual);
+    const auto unchecked = store::UncheckedInputs(transaction_, build);
     store::SetNeedsCheck(transaction_, build.id, !unchecked.empty());
     outcome_.checks.insert(outcome_.checks.end(), unchecked.begin(), unchecked.end());
     return !unchecked.empty();
@@ -105,7 +105,8 @@ class Look {
 
   bool HasPlace(const BuildRow& build) {
     if (max_in_flight_ == 0) return true;
-    if (store::CountInFlightOfGroups(transaction_, job_.id) >= max_in_flight_) return false;
+    const int allowed = max_in_flight_ + (PINION_MUTANT("serial-off-by-one") ? 1 : 0);
+    if (store::CountInFlightOfGroups(transaction_, job_.id) >= allowed) return false;
     return store::FirstPendingOfGroups(transaction_, job_.id) == build.id;
   }
 

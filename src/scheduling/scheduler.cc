@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/mutant.h"
+
 namespace pinion::scheduling {
 namespace {
 
@@ -55,7 +57,17 @@ Task<void> Scheduler::Stop() {
   co_await tasks_.Join();
 }
 
+void Scheduler::SetPaused(bool paused) {
+  paused_ = paused;
+  if (!paused) Dispatch();
+}
+
+void Scheduler::NoteRun(SteadyTime begun, const std::optional<Error>& error) const {
+  if (services_.ran) services_.ran(begun, error ? error->message : "");
+}
+
 void Scheduler::OnChanges(const std::vector<store::Change>& changes, bool trimmed) {
+  if (PINION_MUTANT("changes-dropped")) return;
   if (!started_) return;  // the first sweep sees their outcome
   overflowed_ |= trimmed || unmapped_.size() + changes.size() > kMostUnmapped;
   if (overflowed_) {
@@ -95,6 +107,8 @@ Task<void> Scheduler::MapChanges(Counted counted) {
 
 Task<void> Scheduler::Sweep(bool everything) {
   std::optional<Swept> swept;
+  std::optional<Error> error;
+  const SteadyTime begun = services_.timers.clock().Steady();
   const std::size_t parts = everything ? 1 : options_.sweep_parts;
   const std::size_t part = everything ? 0 : part_++ % parts;
   try {
@@ -104,9 +118,11 @@ Task<void> Scheduler::Sweep(bool everything) {
                        JobsOfPart(transaction, part, parts)};
         });
   } catch (const Failure& failure) {
+    error = failure.error();
     services_.log.Warn("the jobs could not be listed, the next sweep tries again",
-                       {{"error", failure.error().message}});
+                       {{"error", error->message}});
   }
+  NoteRun(begun, error);
   if (!swept) co_return;
   Push(swept->pending);
   Push(swept->background, true);
@@ -126,6 +142,7 @@ Task<void> Scheduler::SpawnedSweep(Counted counted, bool everything) {
 }
 
 void Scheduler::ArmSweep() {
+  if (PINION_MUTANT("changes-dropped")) return;
   sweep_timer_ = services_.timers.After(options_.sweep, [this] {
     tasks_.Spawn(SpawnedSweep(Counted(mapping_), false));
     ArmSweep();
@@ -138,7 +155,7 @@ void Scheduler::Push(const std::vector<DueJob>& due, bool background) {
 }
 
 void Scheduler::Dispatch() {
-  while (batches_ < options_.concurrency && queue_.size() > 0) {
+  while (!paused_ && batches_ < options_.concurrency && queue_.size() > 0) {
     auto jobs = queue_.Take(options_.batch, [&](JobId job) { return looking_.contains(job); });
     if (jobs.empty()) break;
     for (const DueJob& due : jobs)
@@ -167,12 +184,14 @@ Task<void> Scheduler::LookAtAll(std::vector<DueJob> jobs) {
     for (const DueJob& due : piece)
       ids.push_back(due.job);
     std::optional<Error> error;
+    const SteadyTime begun = services_.timers.clock().Steady();
     try {
       Announce(co_await LookAt(std::move(ids)));
       retry_ = options_.first_retry;
     } catch (const Failure& failure) {
       error = failure.error();
     }
+    NoteRun(begun, error);
     if (!error) continue;
     if (error->kind == ErrorKind::kUnavailable || error->kind == ErrorKind::kTimeout) {
       RetryLater(piece, *error);

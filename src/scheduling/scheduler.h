@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "async/run_listener.h"
 #include "async/signal.h"
 #include "async/task_group.h"
 #include "async/timers.h"
@@ -47,6 +48,7 @@ class Scheduler {
     /// This process's lease, for the builds it starts; nothing: any engine claims them.
     std::function<std::optional<store::Owner>()> owner;
     Logger log;
+    RunListener ran = {};  ///< may be none
   };
 
   Scheduler(Services services, Options options);
@@ -58,6 +60,9 @@ class Scheduler {
   /// the feed's Start().
   Task<void> Start();
   Task<void> Stop();
+
+  /// While it is paused no build starts; what happens is remembered. Before Start() too.
+  void SetPaused(bool paused);
 
   /// Returns when nothing is queued and nothing runs; what waits for a retry does not count. For
   /// tests.
@@ -98,6 +103,7 @@ class Scheduler {
   Task<void> LookAtAll(std::vector<DueJob> jobs);
   Task<Batch> LookAt(std::vector<JobId> jobs);
   void Announce(const Batch& batch);
+  void NoteRun(SteadyTime begun, const std::optional<Error>& error) const;
   void RetryLater(const std::vector<DueJob>& jobs, const Error& error);
   void ArmSweep();
   bool IsIdle() const { return mapping_ == 0 && batches_ == 0 && queue_.size() == 0; }
@@ -119,6 +125,7 @@ class Scheduler {
   Timers::Handle sweep_timer_;
   std::vector<Waker<bool>> idle_;
   bool started_ = false;
+  bool paused_ = false;
   TaskGroup tasks_;
 };
 

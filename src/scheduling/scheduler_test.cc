@@ -211,8 +211,8 @@ TEST_P(SchedulerTest, WhatDoesNotTriggerOnlyShowsThatItIsNew) {
   Save(r, "1");
   EXPECT_EQ(Builds(job), "");
   EXPECT_TRUE(Read([&](Transaction& t) { return store::FindJob(t, job)->has_new_inputs; }));
-  Checked(r);
   const BuildId build = Trigger(job);
+  Checked(r);
   EXPECT_EQ(Find(build).status, BuildStatus::kStarted);
   EXPECT_FALSE(Read([&](Transaction& t) { return store::FindJob(t, job)->has_new_inputs; }));
 }
@@ -234,6 +234,21 @@ TEST_P(SchedulerTest, AChainOfPassedJobsRunsByItself) {
   EXPECT_EQ(Builds(c), "");
   Finish(starter_.started[2]);
   EXPECT_EQ(Builds(c), "1 started r=2");
+}
+
+TEST_P(SchedulerTest, WhatHappensDuringAPauseStartsAfterIt) {
+  const ResourceId r = Resource("r");
+  const JobId job = Job("job", {{"r", r, {}, true, ""}});
+  StartScheduler();
+  scheduler_->SetPaused(true);
+  node_->Run(store::Pool::kApi, true, [&](Transaction& t) { AddVersion(t, r, "1"); });
+  loop_.RunUntilDone(feed_->CatchUp());
+  while (loop_.Poll() > 0) {
+  }
+  EXPECT_EQ(Builds(job), "");
+  scheduler_->SetPaused(false);
+  Settle();
+  EXPECT_EQ(Builds(job), "1 started r=1");
 }
 
 TEST_P(SchedulerTest, EveryVersionGetsItsBuild) {
@@ -271,8 +286,8 @@ TEST_P(SchedulerTest, APausedPipelineOrJobHoldsBuildsWithTheReason) {
   });
   StartScheduler();
   Save(r, "1");
-  Checked(r);
   const BuildId build = Trigger(job);
+  Checked(r);
   EXPECT_EQ(Find(build).status, BuildStatus::kPending);
   EXPECT_EQ(Prepared(build).paused_pipeline, "blocking");
   EXPECT_EQ(Prepared(build).paused_job, "blocking");
@@ -340,6 +355,12 @@ TEST_P(SchedulerTest, AManualBuildWaitsForTheChecksOfItsInputs) {
   });
   EXPECT_EQ(Builds(job), "1 started pinned=9 r=1");
   EXPECT_FALSE(Find(build).needs_check);
+  // Within the same second: what has come since that check is not to be missed.
+  const BuildId next = Trigger(job);
+  EXPECT_EQ(Find(next).status, BuildStatus::kPending);
+  EXPECT_TRUE(Find(next).needs_check);
+  Checked(r);
+  EXPECT_EQ(Find(next).status, BuildStatus::kStarted);
 }
 
 TEST_P(SchedulerTest, AFailedCheckLetsTheBuildGoOnWithWhatIsThere) {

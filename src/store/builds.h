@@ -119,6 +119,10 @@ bool StartBuild(Transaction& transaction, BuildId build, const protocol::Plan& p
 /// known to be dead. False if it has ended or somebody else was faster.
 bool ClaimBuild(Transaction& transaction, BuildId build, const Owner& owner,
                 const std::optional<Owner>& from = std::nullopt);
+/// Makes every started build of a dead node the owner's: for the transaction that ends its lease.
+/// How many.
+std::int64_t TakeOverBuilds(Transaction& transaction, std::string_view dead_node,
+                            const Owner& owner);
 /// Ends the build: end time, the job's latest, next and transition build, what it passes on to
 /// later jobs when it succeeded, `build.finished`. Steps and the private plan are deleted. False if
 /// it had ended before: then nothing changes. `owner` is given by engines, and guarded.
@@ -133,6 +137,9 @@ void SetReaped(Transaction& transaction, BuildId build);
 // --- Reading -----------------------------------------------------------------------------------
 
 std::optional<BuildRow> FindBuild(Transaction& transaction, BuildId build);
+/// Those of these that have no row (any more).
+std::vector<BuildId> ListDeletedBuilds(Transaction& transaction,
+                                       const std::vector<BuildId>& builds);
 /// By name within a job; "latest" is the newest.
 std::optional<BuildRow> FindJobBuild(Transaction& transaction, JobId job, std::string_view name);
 /// The plan's JSON text: the private one while the build runs, the public one ever after its start.
@@ -212,5 +219,8 @@ std::vector<StepRow> ListSteps(Transaction& transaction, BuildId build);
 /// Writes or overwrites, guarded by the owner's lease; refused (kConflict) when the build has ended
 /// or is another's.
 void SaveStep(Transaction& transaction, BuildId build, const Owner& owner, const StepRow& step);
+/// kConflict unless the build runs and is this owner's, whose lease holds until the transaction
+/// ends: for everything else that is written in a build's name.
+void GuardBuild(Transaction& transaction, BuildId build, const Owner& owner);
 
 }  // namespace pinion::store

@@ -104,6 +104,17 @@ std::optional<BuildRow> FindBuild(Transaction& transaction, BuildId build) {
   return ReadOne(transaction.QueryOne(BuildSelect() + " where b.id = $1", {build}));
 }
 
+std::vector<BuildId> ListDeletedBuilds(Transaction& transaction,
+                                       const std::vector<BuildId>& builds) {
+  std::vector<BuildId> deleted;
+  for (const BuildId build : builds) {
+    if (!transaction.QueryOne("select 1 from builds where id = $1", {build})) {
+      deleted.push_back(build);
+    }
+  }
+  return deleted;
+}
+
 std::optional<BuildRow> FindJobBuild(Transaction& transaction, JobId job, std::string_view name) {
   if (name == "latest") {
     return ReadOne(transaction.QueryOne(

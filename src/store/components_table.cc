@@ -5,20 +5,21 @@ namespace pinion::store {
 namespace {
 
 constexpr std::string_view kAll =
-    "select name, role, interval_ns, paused, last_ran, last_duration_us, last_error "
+    "select name, role, interval_ns, pausable, paused, last_ran, last_duration_us, last_error "
     "from components order by name";
 constexpr std::string_view kOne =
-    "select name, role, interval_ns, paused, last_ran, last_duration_us, last_error "
+    "select name, role, interval_ns, pausable, paused, last_ran, last_duration_us, last_error "
     "from components where name = $1";
 
 ComponentRow ReadComponent(const Row& row) {
   return {.name = row.Text(0),
           .role = row.Text(1),
           .interval = Duration(row.Integer(2)),
-          .paused = row.Bool(3),
-          .last_ran = row.OptionalInteger(4),
-          .last_duration = std::chrono::microseconds(row.Integer(5)),
-          .last_error = row.OptionalText(6)};
+          .pausable = row.Bool(3),
+          .paused = row.Bool(4),
+          .last_ran = row.OptionalInteger(5),
+          .last_duration = std::chrono::microseconds(row.Integer(6)),
+          .last_error = row.OptionalText(7)};
 }
 
 void AppendPaused(Transaction& transaction, std::string_view name, bool paused) {
@@ -28,12 +29,13 @@ void AppendPaused(Transaction& transaction, std::string_view name, bool paused) 
 
 }  // namespace
 
-void RegisterComponent(Transaction& transaction, std::string_view name, std::string_view role,
-                       Duration interval) {
+void RegisterComponent(Transaction& transaction, const ComponentRow& component) {
   transaction.Execute(
-      "insert into components (name, role, interval_ns) values ($1, $2, $3) "
-      "on conflict (name) do update set role = excluded.role, interval_ns = excluded.interval_ns",
-      {name, role, std::int64_t{interval.count()}});
+      "insert into components (name, role, interval_ns, pausable) values ($1, $2, $3, $4) "
+      "on conflict (name) do update set role = excluded.role, interval_ns = excluded.interval_ns, "
+      "pausable = excluded.pausable",
+      {component.name, component.role, std::int64_t{component.interval.count()},
+       component.pausable});
 }
 
 std::vector<ComponentRow> ListComponents(Transaction& transaction) {
@@ -50,17 +52,25 @@ std::optional<ComponentRow> FindComponent(Transaction& transaction, std::string_
 }
 
 bool SetComponentPaused(Transaction& transaction, std::string_view name, bool paused) {
-  if (transaction.Execute("update components set paused = $2 where name = $1 and paused <> $2",
+  if (transaction.Execute("update components set paused = $2 where name = $1 and paused <> $2 and "
+                          "(pausable = 1 or $2 = 0)",
                           {name, paused}) > 0) {
     AppendPaused(transaction, name, paused);
     return true;
   }
-  return FindComponent(transaction, name).has_value();
+  const auto component = FindComponent(transaction, name);
+  if (paused && component && !component->pausable) {
+    throw Failure(ErrorKind::kConflict, "the component '" + std::string(name) +
+                                            "' cannot be paused: builds would be lost");
+  }
+  return component.has_value();
 }
 
 void SetAllComponentsPaused(Transaction& transaction, bool paused) {
   for (const Row& row : transaction.Query(
-           "update components set paused = $1 where paused <> $1 returning name", {paused})) {
+           "update components set paused = $1 where paused <> $1 and (pausable = 1 or $1 = 0) "
+           "returning name",
+           {paused})) {
     AppendPaused(transaction, row.Text(0), paused);
   }
 }

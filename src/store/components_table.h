@@ -12,21 +12,22 @@ namespace pinion::store {
 struct ComponentRow {
   std::string name;
   std::string role;
-  Duration interval{};  ///< 0: it serves, or runs only when it is triggered
+  Duration interval{};   ///< 0: it serves, or runs only when it is triggered
+  bool pausable = true;  ///< false: others would do harm without it
   bool paused = false;
   std::optional<std::int64_t> last_ran;  ///< unix seconds, of the start of its last run
   Duration last_duration{};              ///< whole microseconds
   std::optional<std::string> last_error;
 };
 
-/// Adds the component, or updates its role and interval; paused and its last run are kept.
-void RegisterComponent(Transaction& transaction, std::string_view name, std::string_view role,
-                       Duration interval);
+/// Adds the component, or updates what the program says of it; paused and its last run are kept.
+void RegisterComponent(Transaction& transaction, const ComponentRow& component);
 std::vector<ComponentRow> ListComponents(Transaction& transaction);
 std::optional<ComponentRow> FindComponent(Transaction& transaction, std::string_view name);
-/// Pauses or unpauses; false if there is no such component. Appends component.paused or
-/// component.unpaused when it changes something.
+/// Pauses or unpauses; false if there is no such component; a Failure (kConflict) if it cannot be
+/// paused. Appends component.paused or component.unpaused when it changes something.
 bool SetComponentPaused(Transaction& transaction, std::string_view name, bool paused);
+/// All that can be paused.
 void SetAllComponentsPaused(Transaction& transaction, bool paused);
 /// A finished run, for the table.
 struct ComponentRun {

@@ -14,13 +14,13 @@ PINION_FOR_EACH_DATABASE(ComponentsTableTest);
 
 TEST_P(ComponentsTableTest, RegisteringAgainKeepsPausedAndLastRun) {
   Write([](Transaction& t) {
-    RegisterComponent(t, "scanner", "backend", 1min);
-    RegisterComponent(t, "api", "api", 0s);
+    RegisterComponent(t, {.name = "scanner", .role = "backend", .interval = 1min});
+    RegisterComponent(t, {.name = "api", .role = "api", .pausable = false});
     EXPECT_TRUE(SetComponentPaused(t, "scanner", true));
     EXPECT_FALSE(SetComponentPaused(t, "scaner", true));
     RecordComponentRuns(t, {});
     RecordComponentRuns(t, {{"scanner", 1234, 1500us, "no worker"}, {"unknown", 1, 1us, {}}});
-    RegisterComponent(t, "scanner", "web", 2min);
+    RegisterComponent(t, {.name = "scanner", .role = "web", .interval = 2min});
   });
   const auto row = Read([](Transaction& t) { return FindComponent(t, "scanner"); });
   ASSERT_TRUE(row);
@@ -31,6 +31,7 @@ TEST_P(ComponentsTableTest, RegisteringAgainKeepsPausedAndLastRun) {
   EXPECT_EQ(row->last_duration, 1500us);
   EXPECT_EQ(row->last_error, "no worker");
   Write([](Transaction& t) {
+    SetAllComponentsPaused(t, false);
     SetAllComponentsPaused(t, true);
     RecordComponentRuns(t, {{"scanner", 1235, 1s, std::nullopt}});
     EXPECT_TRUE(t.has_changes());
@@ -38,14 +39,14 @@ TEST_P(ComponentsTableTest, RegisteringAgainKeepsPausedAndLastRun) {
   const auto rows = Read([](Transaction& t) { return ListComponents(t); });
   ASSERT_EQ(rows.size(), 2U);
   EXPECT_EQ(rows[0].name, "api");
-  EXPECT_TRUE(rows[0].paused);
+  EXPECT_FALSE(rows[0].paused) << "it cannot be";
   EXPECT_FALSE(rows[0].last_ran);
   EXPECT_EQ(rows[1].last_error, std::nullopt);
 }
 
 TEST_P(ComponentsTableTest, OneNodeClaimsEachInterval) {
   Write([](Transaction& t) {
-    RegisterComponent(t, "collector", "backend", 1min);
+    RegisterComponent(t, {.name = "collector", .role = "backend", .interval = 1min});
     EXPECT_TRUE(ClaimComponentRun(t, "collector", 1min));
     EXPECT_FALSE(ClaimComponentRun(t, "collector", 1min));
     t.Execute("update components set last_ran = last_ran - 60");

@@ -1,5 +1,8 @@
 #include "store/containers.h"
 
+#include <charconv>
+
+#include "base/text.h"
 #include "store/residents.h"
 
 namespace pinion::store {
@@ -108,6 +111,38 @@ int ReportContainers(Transaction& transaction, std::string_view worker,
   return ReportResidents(transaction, "containers", worker, handles, asked_at, ignored);
 }
 
+std::string CheckHandlePrefix(ScopeId scope, std::int64_t epoch, std::uint64_t number) {
+  return "check-" + std::to_string(scope.value) + "-" + std::to_string(epoch) + "-" +
+         std::to_string(number) + "-";
+}
+
+namespace {
+
+/// Of the handle of a check's container; 0 if it is none.
+std::int64_t EpochOf(std::string_view handle) {
+  const auto parts = Split(handle, '-');
+  std::int64_t epoch = 0;
+  if (parts.size() < 4) return 0;
+  std::from_chars(parts[2].data(), parts[2].data() + parts[2].size(), epoch);
+  return epoch;
+}
+
+/// Checks are no builds that somebody takes up: what a process that died was checking is left.
+std::int64_t MarkAbandonedChecks(Transaction& transaction) {
+  std::int64_t changed = 0;
+  for (const Row& row : transaction.Query("select handle from containers where scope_id is not "
+                                          "null and state <> 'destroying'")) {
+    const bool held = !transaction
+                           .Query("select 1 from leases where epoch <= $1 and last_epoch >= $1",
+                                  {EpochOf(row.Text(0))})
+                           .empty();
+    if (!held && SetContainerDestroying(transaction, row.Text(0))) ++changed;
+  }
+  return changed;
+}
+
+}  // namespace
+
 int MarkUnneededContainers(Transaction& transaction, const ContainerRetention& retention) {
   const std::int64_t now = transaction.now();
   // Containers are few beside builds: the way goes from them to their builds.
@@ -128,6 +163,7 @@ int MarkUnneededContainers(Transaction& transaction, const ContainerRetention& r
       {now - retention.hijacked_seconds,
        retention.failed_seconds > 0 ? now - retention.failed_seconds : std::int64_t{0},
        now - retention.one_off_seconds});
+  changed += MarkAbandonedChecks(transaction);
   changed += DeleteMissing(transaction, "containers", retention.missing_seconds);
   return static_cast<int>(changed);
 }

@@ -76,6 +76,10 @@ std::vector<ContainerRow> ListBuildContainers(Transaction& transaction, BuildId 
 /// For the API: by team and handle; those being destroyed are in it. 0: all teams'.
 std::vector<ContainerRow> ListContainers(Transaction& transaction, TeamId team);
 
+/// What the handles of a check's containers start with. It names the lease's epoch under which they
+/// are made: when no lease has it any more, nobody follows the check.
+std::string CheckHandlePrefix(ScopeId scope, std::int64_t epoch, std::uint64_t number);
+
 /// What a worker says it has. Rows whose container it lacks are marked missing, unless they were
 /// made after `asked_at` (unix seconds, when the worker was asked); containers without a row get
 /// one that is being destroyed. How many of those.
@@ -92,7 +96,8 @@ struct ContainerRetention {
 };
 /// Marks what nobody needs any more as being destroyed:
 /// - of builds that ended: succeeded ones at once; of a job's others when a newer one has ended;
-/// - of nobody: neither build nor scope.
+/// - of nobody: neither build nor scope;
+/// - of checks whose process has lost its lease or died.
 /// Deletes the rows of containers that are missing for too long on workers that answer. How many in
 /// all.
 int MarkUnneededContainers(Transaction& transaction, const ContainerRetention& retention);
@@ -103,7 +108,8 @@ struct Doomed {
   std::string handle;
   friend auto operator<=>(const Doomed&, const Doomed&) = default;
 };
-/// Oldest first. Those of stalled and landed workers are left out: nobody can reach them.
+/// Oldest first, at most `limit` of each worker. Those of stalled and landed workers are left out:
+/// nobody can reach them.
 std::vector<Doomed> ListDoomedContainers(Transaction& transaction, int limit = 1000);
 /// Of one worker, for workers that collect by themselves.
 std::vector<std::string> ListDestroyingContainers(Transaction& transaction,

@@ -94,11 +94,13 @@ void ChangeNotifier::Add(std::function<void()> look) {
 
 void ChangeNotifier::Notify() {
   std::unique_lock lock(mutex_);
-  pending_ = true;
-  if (serving_) return;  // who serves will see it
-  serving_ = true;
-  while (pending_) {
-    pending_ = false;
+  const std::uint64_t mine = ++asked_;
+  if (server_ == std::this_thread::get_id()) return;  // from within a call: the loop below sees it
+  served_.wait(lock, [&] { return server_ == std::thread::id() || answered_ >= mine; });
+  if (answered_ >= mine) return;
+  server_ = std::this_thread::get_id();
+  while (answered_ < asked_) {
+    const std::uint64_t round = asked_;
     const auto looks = looks_;
     lock.unlock();
     for (const auto& look : looks) {
@@ -109,8 +111,11 @@ void ChangeNotifier::Notify() {
       }
     }
     lock.lock();
+    answered_ = round;
+    served_.notify_all();
   }
-  serving_ = false;
+  server_ = {};
+  served_.notify_all();
 }
 
 PooledDatabase::PooledDatabase(const DatabaseOptions& options, const Clock& clock, Logger log)

@@ -2,9 +2,11 @@
 
 #include <array>
 #include <atomic>
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "store/database.h"
@@ -20,7 +22,9 @@ class DatabaseConnection {
   virtual bool Run(bool write, const Database::Closure& work, const std::stop_token& stop) = 0;
 };
 
-/// Who must look at the feed. Many Notify() while one is being served count once.
+/// Who must look at the feed. Many Notify() while one is being served count once; each returns when
+/// everybody was called after it began, so that what a commit changed is known to have changed
+/// before the commit is answered.
 class ChangeNotifier {
  public:
   explicit ChangeNotifier(Logger log) : log_(std::move(log)) {}
@@ -31,8 +35,10 @@ class ChangeNotifier {
   Logger log_;
   std::mutex mutex_;
   std::vector<std::shared_ptr<std::function<void()>>> looks_;
-  bool pending_ = false;
-  bool serving_ = false;
+  std::condition_variable served_;
+  std::uint64_t asked_ = 0;
+  std::uint64_t answered_ = 0;
+  std::thread::id server_;  ///< whose turn it is to call; none while nobody calls
 };
 
 /// What both dialects share: pools of connections that are opened when they are first needed, their

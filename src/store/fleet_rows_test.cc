@@ -318,6 +318,51 @@ TEST_P(FleetRowsTest, AResourceCacheIsOnePerWorkerAndLivesWhileItIsUsed) {
   });
 }
 
+TEST_P(FleetRowsTest, ContainersAndVolumesOutliveWhatTheyWereMadeFor) {
+  Write([](Transaction& t) {
+    const BuildId build = Build(t, "started", true);
+    CreateContainer(t, Container("c", build));
+    SetContainerCreated(t, "c");
+    VolumeRow volume = Volume("v", volume_types::kContainer);
+    volume.container_handle = "c";
+    volume.team = TeamId{1};
+    CreateVolume(t, volume);
+    SetVolumeCreated(t, "v");
+    CreateVolume(t, Volume("cache", volume_types::kContainer));
+    SetVolumeCreated(t, "cache");
+    EXPECT_TRUE(SetVolumeTaskCache(t, "cache", TaskCacheKey(JobId{1}, "unit", "cache")));
+    MarkUnneededContainers(t, {});
+    MarkUnneededVolumes(t, {});
+    EXPECT_TRUE(ListDoomedContainers(t).empty() && ListDoomedVolumes(t).empty());
+    t.Execute("delete from teams");  // with pipelines, jobs and builds
+    MarkUnneededContainers(t, {});
+    MarkUnneededVolumes(t, {});
+    EXPECT_EQ(ListDoomedContainers(t).size(), 1U);
+    EXPECT_EQ(ListDoomedVolumes(t).at(0).handle, "cache");
+    DeleteContainer(t, "c");
+    DeleteVolume(t, "cache");
+    MarkUnneededVolumes(t, {});
+    EXPECT_EQ(ListDoomedVolumes(t).at(0).handle, "v");
+  });
+}
+
+TEST_P(FleetRowsTest, WhatOneWorkerDoesNotGetRidOfHidesNothingOfAnother) {
+  Write([](Transaction& t) {
+    RegisterWorker(t, Worker("other"), 0);
+    for (int i = 0; i < 5; ++i) {
+      CreateContainer(t, Container("c" + std::to_string(i), BuildId{}));
+    }
+    ContainerRow other = Container("other", BuildId{});
+    other.worker_name = "other";
+    CreateContainer(t, other);
+    t.Execute("update containers set state = 'destroying'");
+    t.Execute("update containers set created_at = created_at + 60 where handle = 'other'");
+    const auto doomed = ListDoomedContainers(t, 2);
+    ASSERT_EQ(doomed.size(), 3U);
+    EXPECT_EQ(doomed.back().worker_name, "other");
+  });
+}
+
 TEST_P(FleetRowsTest, TaskCachesAreReplacedAndCleared) {
   Write([](Transaction& t) {
     for (const char* handle : {"old", "new"}) {

@@ -116,6 +116,13 @@ std::vector<JobRow> ListJobs(Transaction& transaction, PipelineId pipeline) {
   return jobs;
 }
 
+std::vector<JobId> ListAllJobIds(Transaction& transaction) {
+  std::vector<JobId> jobs;
+  for (const Row& row : transaction.Query("select id from jobs"))
+    jobs.push_back(row.IdAt<JobId>(0));
+  return jobs;
+}
+
 bool PauseJob(Transaction& transaction, JobId job, std::string_view by) {
   const TeamId team = TeamOfJob(transaction, job);
   if (transaction.Execute(
@@ -405,22 +412,22 @@ void SetNeedsCheck(Transaction& transaction, BuildId build, bool needs_check) {
                       {build, needs_check});
 }
 
-std::vector<ResourceId> UncheckedInputs(Transaction& transaction, JobId job, std::int64_t created,
-                                        bool all) {
+std::vector<ResourceId> UncheckedInputs(Transaction& transaction, const BuildRow& build) {
   std::vector<ResourceId> resources;
   const std::string select =
       "select distinct r.id from job_inputs i join resources r on r.id = i.resource_id ";
   const Rows rows =
-      all ? transaction.Query(select +
+      build.manual
+          ? transaction.Query(select +
                                   "left join scopes s on s.id = r.scope_id where i.job_id = $1 and "
                                   "i.passed_job_id is null and r.pinned_version is null and "
-                                  "coalesce(s.last_check_end, -1) < $2 order by r.id",
-                              {job, created})
+                                  "coalesce(s.last_check_newest_build, 0) < $2 order by r.id",
+                              {build.job, build.id})
           : transaction.Query(select +
                                   "join scopes s on s.id = r.scope_id where i.job_id = $1 and "
                                   "i.passed_job_id is null and i.\"trigger\" = 0 and "
                                   "r.pinned_version is null and s.next_check < $2 order by r.id",
-                              {job, created});
+                              {build.job, build.create_time});
   for (const Row& row : rows)
     resources.push_back(row.As<ResourceTag>(0));
   return resources;

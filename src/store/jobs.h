@@ -42,6 +42,9 @@ std::optional<JobRow> FindJobByName(Transaction& transaction, PipelineId pipelin
 /// Active ones, in the order of the configuration.
 std::vector<JobRow> ListJobs(Transaction& transaction, PipelineId pipeline);
 
+/// Of all pipelines, inactive ones too: their builds are still there.
+std::vector<JobId> ListAllJobIds(Transaction& transaction);
+
 /// `job.paused`; false if it was paused already.
 bool PauseJob(Transaction& transaction, JobId job, std::string_view by);
 /// `job.unpaused`.
@@ -124,9 +127,9 @@ std::optional<BuildId> FirstPendingOfGroups(Transaction& transaction, JobId job)
 void SetScheduled(Transaction& transaction, BuildId build);
 void SetNeedsCheck(Transaction& transaction, BuildId build, bool needs_check);
 
-/// Inputs without passed and pin whose check is older than the build: resource ids. `all` for
-/// builds started by hand; else those that do not trigger and whose next check was due before it.
-std::vector<ResourceId> UncheckedInputs(Transaction& transaction, JobId job, std::int64_t created,
-                                        bool all);
+/// Inputs without passed and pin whose last check ended before the build was created: resource ids.
+/// All for builds started by hand; else those that do not trigger and whose next check was due
+/// before it.
+std::vector<ResourceId> UncheckedInputs(Transaction& transaction, const BuildRow& build);
 
 }  // namespace pinion::store

@@ -25,6 +25,20 @@ Selection OfName(PipelineId pipeline, std::string_view name) {
   return {" where j.active = 1 and j.pipeline_id = $1 and j.name = $2", {pipeline, name}};
 }
 
+/// `column` is one of these ids, $1 an array of them.
+template <class SomeId>
+Selection OneOf(const Transaction& transaction, std::string_view column,
+                const std::vector<SomeId>& ids) {
+  JsonArray array;
+  for (const SomeId id : ids)
+    array.push_back(Json(static_cast<long long>(id.value)));
+  return {
+      " where j.active = 1 and p.archived = 0 and " + std::string(column) + " in (select " +
+          std::string(transaction.Pick("value from json_each($1))",
+                                       "value::bigint from json_array_elements_text($1::json))")),
+      {ToText(Json(std::move(array)))}};
+}
+
 Selection Visible(const Transaction& transaction, const Visibility& visibility) {
   return {
       " where j.active = 1 and p.archived = 0 and " + std::string(VisibilityCondition(transaction)),
@@ -72,6 +86,9 @@ JobView ReadJob(const Row& row) {
   job.finished_build = ReadBrief(row, 14);
   job.next_build = ReadBrief(row, 19);
   job.transition_build = ReadBrief(row, 24);
+  job.team = row.IdAt<TeamId>(29);
+  job.pipeline_ordering = row.Integer(30);
+  job.pipeline_secondary_ordering = row.Integer(31);
   return job;
 }
 
@@ -84,7 +101,7 @@ std::vector<JobView> ReadJobs(Transaction& transaction, const Selection& selecti
       " j.paused_by, j.paused_at, j.has_new_inputs, " +
       Member(transaction, "public") + ", " + Member(transaction, "disable_manual_trigger") + ", " +
       Member(transaction, "disable_reruns") + BuildColumns("f") + BuildColumns("n") +
-      BuildColumns("x") + std::string(kFrom) +
+      BuildColumns("x") + ", t.id, p.ordering, p.secondary_ordering" + std::string(kFrom) +
       " left join builds f on f.id = j.latest_completed_build_id"
       " left join builds n on n.id = j.next_build_id"
       " left join builds x on x.id = j.transition_build_id" +
@@ -176,6 +193,15 @@ std::vector<JobView> ViewJobs(Transaction& transaction, PipelineId pipeline) {
 
 std::vector<JobView> ViewAllJobs(Transaction& transaction, const Visibility& visibility) {
   return View(transaction, Visible(transaction, visibility));
+}
+
+std::vector<JobView> ViewJobsById(Transaction& transaction, const std::vector<JobId>& jobs) {
+  return View(transaction, OneOf(transaction, "j.id", jobs));
+}
+
+std::vector<JobView> ViewJobsOfPipelines(Transaction& transaction,
+                                         const std::vector<PipelineId>& pipelines) {
+  return View(transaction, OneOf(transaction, "p.id", pipelines));
 }
 
 std::optional<JobView> ViewJob(Transaction& transaction, PipelineId pipeline,

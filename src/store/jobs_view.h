@@ -32,6 +32,9 @@ struct JobView {
   std::string pipeline_name;
   std::string instance_vars;
   std::string team_name;
+  TeamId team;
+  std::int64_t pipeline_ordering = 0;            ///< within its team
+  std::int64_t pipeline_secondary_ordering = 0;  ///< within its instance group
   bool pipeline_public = false;
   bool paused = false;
   std::string paused_by;
@@ -52,6 +55,11 @@ struct JobView {
 std::vector<JobView> ViewJobs(Transaction& transaction, PipelineId pipeline);
 /// Active jobs of every visible pipeline that is not archived.
 std::vector<JobView> ViewAllJobs(Transaction& transaction, const Visibility& visibility);
+/// Of these jobs those that ViewAllJobs would show to one who sees everything, in its order.
+std::vector<JobView> ViewJobsById(Transaction& transaction, const std::vector<JobId>& jobs);
+/// The same of these pipelines.
+std::vector<JobView> ViewJobsOfPipelines(Transaction& transaction,
+                                         const std::vector<PipelineId>& pipelines);
 std::optional<JobView> ViewJob(Transaction& transaction, PipelineId pipeline,
                                std::string_view name);
 /// `public: true` in its configuration.

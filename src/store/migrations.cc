@@ -5,6 +5,10 @@
 extern "C" {
 extern const char pinion_migration_0001_begin[];
 extern const char pinion_migration_0001_end[];
+extern const char pinion_migration_0002_begin[];
+extern const char pinion_migration_0002_end[];
+extern const char pinion_migration_0003_begin[];
+extern const char pinion_migration_0003_end[];
 }
 
 namespace pinion::store {
@@ -61,9 +65,13 @@ Result<void> TooNew(std::int64_t version, std::int64_t newest) {
 }  // namespace
 
 std::span<const Migration> Migrations() {
-  static const std::array<Migration, 1> kMigrations = {
+  static const std::array<Migration, 3> kMigrations = {
       Migration{1, "initial",
                 std::string_view(pinion_migration_0001_begin, pinion_migration_0001_end)},
+      Migration{2, "residents outlive",
+                std::string_view(pinion_migration_0002_begin, pinion_migration_0002_end)},
+      Migration{3, "checks know their maker",
+                std::string_view(pinion_migration_0003_begin, pinion_migration_0003_end)},
   };
   return kMigrations;
 }

@@ -38,6 +38,8 @@ int ReportResidents(Transaction& transaction, std::string_view table, std::strin
                              " where worker_name = $1"),
                          {worker})) {
     const std::string& handle = row.Text(0);
+    // What was made in the future was made before the clock was set back.
+    const bool before = row.Integer(2) < asked_at || row.Integer(2) > transaction.now();
     if (!known.insert(handle).second) continue;
     const ResidentState state = ParseResidentState(row.Text(1));
     if (present.contains(handle)) {
@@ -46,10 +48,10 @@ int ReportResidents(Transaction& transaction, std::string_view table, std::strin
                           {handle});
     } else if (state == ResidentState::kDestroying) {
       // Gone, as it should be.
-      if (row.Integer(2) < asked_at) {
+      if (before) {
         transaction.Execute(Sql("delete from ", table, " where handle = $1"), {handle});
       }
-    } else if (row.IsNull(3) && state == ResidentState::kCreated && row.Integer(2) < asked_at) {
+    } else if (row.IsNull(3) && state == ResidentState::kCreated && before) {
       transaction.Execute(Sql("update ", table, " set missing_since = $2 where handle = $1"),
                           {handle, transaction.now()});
     }
@@ -77,12 +79,16 @@ int DeleteMissing(Transaction& transaction, std::string_view table, std::int64_t
 
 std::vector<Doomed> ListDoomed(Transaction& transaction, std::string_view table,
                                std::string_view condition, int limit) {
+  // The limit is each worker's own: what one of them does not get rid of hides nothing of others.
   std::vector<Doomed> doomed;
   for (const Row& row : transaction.Query(
-           Sql("select x.worker_name, x.handle from ", table, " x") +
+           Sql("select worker_name, handle from (select x.worker_name, x.handle, x.created_at, "
+               "row_number() over (partition by x.worker_name order by x.created_at, x.handle) as "
+               "place from ",
+               table, " x") +
                " join workers w on w.name = x.worker_name where x.state = 'destroying' "
                "and w.state not in ('stalled', 'landed')" +
-               std::string(condition) + " order by x.created_at, x.handle limit $1",
+               std::string(condition) + ") as placed where place <= $1 order by created_at, handle",
            {limit})) {
     doomed.push_back({row.Text(0), row.Text(1)});
   }

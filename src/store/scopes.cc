@@ -82,9 +82,9 @@ ScopeId FindOrCreateScope(Transaction& transaction, std::string_view key, std::s
   // The update makes a row that another transaction inserted meanwhile come back as well.
   return transaction
       .QueryOne(
-          "insert into scopes (key, type) values ($1, $2) on conflict (key) do update set type = "
-          "excluded.type returning id",
-          {key, type})
+          "insert into scopes (key, type, created_at) values ($1, $2, $3) on conflict (key) do "
+          "update set type = excluded.type returning id",
+          {key, type, transaction.now()})
       ->As<ScopeTag>(0);
 }
 
@@ -151,12 +151,16 @@ void CarryOverToVersion(Transaction& transaction, ScopeId scope, VersionId versi
   }
 }
 
-bool ClaimCheck(Transaction& transaction, ScopeId scope, std::int64_t lease, bool even_if_early) {
+bool ClaimCheck(Transaction& transaction, ScopeId scope, std::string_view node, std::int64_t lease,
+                bool even_if_early) {
+  // What began or ended in the future was noted before the clock was set back: neither the claim
+  // nor the next check's time means anything then.
   return transaction.Execute(
-             "update scopes set last_check_start = $2, claimed_until = $3 where id = $1 and "
-             "(claimed_until is null or claimed_until <= $2) and ($4 = 1 or next_check is null or "
-             "next_check <= $2)",
-             {scope, transaction.now(), transaction.now() + lease, even_if_early}) > 0;
+             "update scopes set last_check_start = $2, claimed_until = $3, claimed_by = $5 where "
+             "id = $1 and "
+             "(claimed_until is null or claimed_until <= $2 or last_check_start > $2) and ($4 = 1 "
+             "or next_check is null or next_check <= $2 or last_check_end > $2)",
+             {scope, transaction.now(), transaction.now() + lease, even_if_early, node}) > 0;
 }
 
 void RenewClaims(Transaction& transaction, const std::vector<ScopeId>& scopes, std::int64_t lease) {
@@ -169,6 +173,12 @@ void RenewClaims(Transaction& transaction, const std::vector<ScopeId>& scopes, s
 
 void ReleaseClaim(Transaction& transaction, ScopeId scope) {
   transaction.Execute("update scopes set claimed_until = null where id = $1", {scope});
+}
+
+void ReleaseClaimsOf(Transaction& transaction, std::string_view node) {
+  transaction.Execute(
+      "update scopes set claimed_until = null where claimed_by = $1 and claimed_until is not null",
+      {node});
 }
 
 void RequestCheck(Transaction& transaction, ResourceId resource) {
@@ -188,7 +198,8 @@ void SaveCheck(Transaction& transaction, ScopeId scope, const CheckEnd& end) {
   transaction.Execute(
       "update scopes set last_check_end = $2, last_check_succeeded = $3, last_check_error = $4, "
       "last_check_build_id = coalesce($5, last_check_build_id), next_check = $6, claimed_until = "
-      "null, last_check_image = $7 where id = $1",
+      "null, last_check_image = $7, last_check_newest_build = (select coalesce(max(id), 0) from "
+      "builds) where id = $1",
       {scope, transaction.now(), end.succeeded, error, end.build, next,
        end.succeeded ? end.image : before->last_check_image});
   const bool turned = before->last_check_succeeded.value_or(true) != end.succeeded;
@@ -200,13 +211,18 @@ void SaveCheck(Transaction& transaction, ScopeId scope, const CheckEnd& end) {
 }
 
 std::int64_t DeleteUnusedScopes(Transaction& transaction, std::int64_t before, int limit) {
+  // Versions that a build had are part of its history: their scope stays as long as the build.
   return transaction.Execute(
-      "delete from scopes where id in (select s.id from scopes s where coalesce(s.last_check_end, "
-      "0) < "
-      "$1 and not exists (select 1 from resources r where r.scope_id = s.id) and not exists "
-      "(select 1 "
-      "from resource_types t where t.scope_id = s.id) limit $2)",
-      {before, limit});
+      "delete from scopes where id in (select s.id from scopes s where "
+      "coalesce(s.last_check_end, s.last_check_start, s.created_at) < $1 and "
+      "coalesce(s.claimed_until, 0) < $2 and "
+      "not exists (select 1 from resources r where r.scope_id = s.id) and "
+      "not exists (select 1 from resource_types t where t.scope_id = s.id) and "
+      "not exists (select 1 from versions v join build_inputs i on i.version_id = v.id "
+      "where v.scope_id = s.id) and "
+      "not exists (select 1 from versions v join build_outputs o on o.version_id = v.id "
+      "where v.scope_id = s.id) limit $3)",
+      {before, transaction.now(), limit});
 }
 
 }  // namespace pinion::store

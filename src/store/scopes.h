@@ -57,15 +57,18 @@ void CarryOverToVersion(Transaction& transaction, ScopeId scope, VersionId versi
 
 // --- Checks ------------------------------------------------------------------------------------
 
-/// Claims a check of the scope for the caller: true for one of several nodes that find it due. A
-/// claim lasts until `SaveCheck`, or until `lease` seconds have passed (its process died). With
-/// `even_if_early` the interval does not matter, a running check still does.
-bool ClaimCheck(Transaction& transaction, ScopeId scope, std::int64_t lease, bool even_if_early);
+/// Claims a check of the scope for a node: true for one of several that find it due. A claim lasts
+/// until `SaveCheck`, or until `lease` seconds have passed (its process died). With `even_if_early`
+/// the interval does not matter, a running check still does.
+bool ClaimCheck(Transaction& transaction, ScopeId scope, std::string_view node, std::int64_t lease,
+                bool even_if_early);
 
 /// Prolongs the caller's claims, while their checks run.
 void RenewClaims(Transaction& transaction, const std::vector<ScopeId>& scopes, std::int64_t lease);
 /// Gives a claim up without a check: another may have it at once.
 void ReleaseClaim(Transaction& transaction, ScopeId scope);
+/// Those of a node whose process is dead: its next one is about to start, or its lease has ended.
+void ReleaseClaimsOf(Transaction& transaction, std::string_view node);
 
 /// Asks whichever process checks to check the resource soon (`resource.check_requested`).
 /// kNotFound.

@@ -154,7 +154,7 @@ TEST_P(VersionsTest, PinsMatchByPart) {
 
 TEST_P(VersionsTest, OneOfSeveralClaimsACheck) {
   const auto claim = [&](bool early) {
-    return Write([&](Transaction& t) { return ClaimCheck(t, scope_, 3600, early); });
+    return Write([&](Transaction& t) { return ClaimCheck(t, scope_, "node", 3600, early); });
   };
   EXPECT_TRUE(claim(false));
   EXPECT_FALSE(claim(false));
@@ -238,7 +238,7 @@ TEST_P(VersionsTest, AScopesKeyDependsOnTheWholeChainAndNotOnTheOrderOfMembers) 
   EXPECT_EQ(Write([&](Transaction& t) { return FindOrCreateScope(t, "k", "git"); }), first);
   EXPECT_TRUE(Write([&](Transaction& t) { return AttachResource(t, resource_, first); }));
   EXPECT_FALSE(Write([&](Transaction& t) { return AttachResource(t, resource_, first); }));
-  EXPECT_EQ(Write([&](Transaction& t) { return DeleteUnusedScopes(t, 1); }), 1);
+  EXPECT_EQ(Write([&](Transaction& t) { return DeleteUnusedScopes(t, t.now() + 1); }), 1);
 }
 
 }  // namespace

@@ -1,5 +1,8 @@
 #include "store/volumes.h"
 
+#include <algorithm>
+#include <charconv>
+
 #include "base/encoding.h"
 #include "store/residents.h"
 
@@ -38,6 +41,13 @@ std::vector<VolumeRow> ReadVolumes(const Rows& rows) {
   for (const Row& row : rows)
     volumes.push_back(ReadVolume(row));
   return volumes;
+}
+
+/// The job that a task cache belongs to.
+JobId JobOf(std::string_view task_cache_key) {
+  JobId job;
+  std::from_chars(task_cache_key.data(), task_cache_key.data() + task_cache_key.size(), job.value);
+  return job;
 }
 
 std::optional<std::string> OrNull(const std::string& text) {
@@ -189,10 +199,11 @@ bool SetVolumeTaskCache(Transaction& transaction, std::string_view handle, std::
       "update volumes set task_cache_key = null where worker_name = $1 and task_cache_key = $2 "
       "and handle <> $3",
       {volume->worker_name, key, handle});
+  // The job may have gone meanwhile: then the cache is nobody's from the start.
   return transaction.Execute(
-             "update volumes set type = 'task-cache', task_cache_key = $2, "
-             "container_handle = null where handle = $1",
-             {handle, key}) > 0;
+             "update volumes set type = 'task-cache', task_cache_key = $2, task_cache_job_id = "
+             "(select id from jobs where id = $3), container_handle = null where handle = $1",
+             {handle, key, JobOf(key)}) > 0;
 }
 
 int ClearTaskCaches(Transaction& transaction, JobId job, std::string_view step,
@@ -235,7 +246,9 @@ int MarkUnneededVolumes(Transaction& transaction, const VolumeRetention& retenti
       "(state = 'created' or created_at < $1) and case type "
       "when 'container' then container_handle is null "
       "when 'resource' then resource_cache_id is null "
-      "when 'task-cache' then task_cache_key is null "
+      "when 'task-cache' then task_cache_key is null or not exists (select 1 from jobs j "
+      "join pipelines p on p.id = j.pipeline_id where j.id = volumes.task_cache_job_id "
+      "and j.active = 1 and p.archived = 0) "
       "when 'artifact' then container_handle is null and created_at < $1 and not exists ("
       "select 1 from artifacts a where a.volume_handle = volumes.handle) "
       "else 1 = 0 end and not exists ("
@@ -243,6 +256,26 @@ int MarkUnneededVolumes(Transaction& transaction, const VolumeRetention& retenti
       {now - 600});
   changed += DeleteMissing(transaction, "volumes", retention.missing_seconds);
   return static_cast<int>(changed);
+}
+
+std::vector<std::string> EvictLeastUsedCaches(Transaction& transaction, std::string_view worker) {
+  constexpr std::size_t kLeast = 8;
+  constexpr std::size_t kShare = 5;
+  std::vector<std::string> unused;
+  for (const Row& row : transaction.Query(
+           "select v.handle from volumes v left join resource_caches c on c.id = "
+           "v.resource_cache_id where v.worker_name = $1 and v.state = 'created' and v.type in "
+           "('resource', 'task-cache') and not exists (select 1 from resource_cache_uses u join "
+           "builds b on b.id = u.build_id where u.resource_cache_id = v.resource_cache_id and "
+           "b.status in ('pending', 'started')) order by coalesce(c.last_used, v.created_at), "
+           "v.handle",
+           {worker})) {
+    unused.push_back(row.Text(0));
+  }
+  unused.resize(std::min(unused.size(), std::max(kLeast, unused.size() / kShare)));
+  for (const std::string& handle : unused)
+    SetVolumeDestroying(transaction, handle);
+  return unused;
 }
 
 std::vector<Doomed> ListDoomedVolumes(Transaction& transaction, int limit) {

@@ -18,8 +18,9 @@ namespace volume_types {
 inline constexpr std::string_view kContainer = "container";         ///< lives with its container
 inline constexpr std::string_view kResource = "resource";           ///< what a get fetched, a cache
 inline constexpr std::string_view kResourceType = "resource-type";  ///< a worker's base type; stays
-inline constexpr std::string_view kTaskCache = "task-cache";  ///< stays until its key is deleted
-inline constexpr std::string_view kArtifact = "artifact";     ///< an upload or a kept output
+inline constexpr std::string_view kTaskCache =
+    "task-cache";  ///< stays until its key or job is deleted
+inline constexpr std::string_view kArtifact = "artifact";  ///< an upload or a kept output
 inline constexpr std::string_view kResourceCerts = "resource-certs";  ///< stays
 }  // namespace volume_types
 
@@ -98,6 +99,11 @@ int ClearTaskCaches(Transaction& transaction, JobId job, std::string_view step,
 int ReportVolumes(Transaction& transaction, std::string_view worker,
                   const std::vector<std::string>& handles, std::int64_t asked_at,
                   const std::vector<std::string>& ignored = {});
+
+/// Marks the least recently used fifth (at least eight) of the worker's caches that no running
+/// build uses as being destroyed: of resources, by the cache's last use, and of tasks, by their
+/// making.
+std::vector<std::string> EvictLeastUsedCaches(Transaction& transaction, std::string_view worker);
 
 struct VolumeRetention {
   std::int64_t unused_cache_seconds = 24 * 3600;  ///< after a resource cache's last use

@@ -2,7 +2,6 @@
 
 #include <optional>
 
-#include "base/json.h"
 #include "base/text.h"
 
 namespace pinion::vars {
@@ -26,10 +25,11 @@ std::unexpected<Error> Invalid(std::string_view text, std::string_view reason) {
 }
 
 void AppendSegment(std::string& out, const std::string& segment) {
-  if (segment.find_first_of(",.:/ ") == std::string::npos) {
+  // Parse() knows no escapes: what stands between quotes stands for itself.
+  if (segment.find_first_of(",.:/ \t\r\n\v\f") == std::string::npos) {
     out += segment;
   } else {
-    AppendQuoted(out, segment);
+    out.append("\"").append(segment).append("\"");
   }
 }
 

@@ -13,8 +13,8 @@ namespace {
 constexpr std::size_t kLongestText = 64 << 20;
 
 const re2::RE2& VarExpression() {
-  static const re2::RE2 expression(R"(\(\(([-/.:@"\w\pL]+)\)\))");
-  return expression;
+  static const re2::RE2 kExpression(R"(\(\(([-/.:@"\w\pL]+)\)\))");
+  return kExpression;
 }
 
 void ReplaceAll(std::string& text, const std::string& from, const std::string& to) {

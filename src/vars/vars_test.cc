@@ -19,6 +19,17 @@ TEST(ReferenceTest, PartsAreSplitOutsideQuotes) {
   EXPECT_EQ(Reference::Parse("a/b")->path, "a/b");
 }
 
+TEST(ReferenceTest, ItsOwnTextNamesTheSame) {
+  for (const std::string_view text :
+       {"\"a b&<c>\"", "\"a.b\\c\"", "s:\"x:\x1a\".\"\ty\"", "a\"b:c", "\"tab\t\".d"}) {
+    const auto reference = Reference::Parse(text);
+    ASSERT_TRUE(reference) << text;
+    const auto again = Reference::Parse(reference->Text());
+    ASSERT_TRUE(again) << reference->Text();
+    EXPECT_EQ(*again, *reference) << reference->Text();
+  }
+}
+
 TEST(ReferenceTest, EmptySegmentsAndQuotedSourcesAreRefused) {
   for (const std::string_view text : {"", "a:", "a..b", ".a", "a.", "\"\"", "\"a\":b"}) {
     EXPECT_FALSE(Reference::Parse(text)) << text;

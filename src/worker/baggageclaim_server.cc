@@ -1,5 +1,9 @@
 #include "worker/baggageclaim_server.h"
 
+#include <sys/statvfs.h>
+
+#include <cerrno>
+
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -44,6 +48,8 @@ int StatusOf(ErrorKind kind) {
       return 404;
     case ErrorKind::kTooLarge:
       return 403;
+    case ErrorKind::kConflict:  // a volume that has copies
+      return 409;
     default:
       return 500;
   }
@@ -114,6 +120,7 @@ const std::vector<BaggageclaimServer::Route>& BaggageclaimServer::Routes() {
       {"PUT", "/volumes/:handle/stream-out", &S::StreamOut, "failed to stream out from volume"},
       {"PUT", "/volumes/:handle/stream-p2p-out", &S::StreamP2pOut,
        "failed to stream p2p out from volume"},
+      {"GET", "/disk", &S::GetDisk, "failed to look at the disk"},
       {"GET", "/p2p-url", &S::GetP2pUrl, "failed to get p2p url"},
       {"GET", "/capabilities", &S::GetCapabilities, "failed to get capabilities"},
   };
@@ -168,7 +175,7 @@ Task<void> BaggageclaimServer::Handle(http::Exchange& exchange) {
     error = failure.error();
   }
   if (!error) co_return;
-  if (error->kind != ErrorKind::kNotFound) {
+  if (error->kind != ErrorKind::kNotFound && error->kind != ErrorKind::kConflict) {
     log_.Warn("baggageclaim request failed",
               {{"route", call.route->path}, {"error", error->message}});
   }
@@ -414,6 +421,19 @@ Task<void> BaggageclaimServer::DestroyVolumes(Call call) {
 Task<void> BaggageclaimServer::CleanupOrphans(Call call) {
   // The store removes leftovers by itself, at its start and behind every destroy.
   co_await call.Answer(204);
+}
+
+Task<void> BaggageclaimServer::GetDisk(Call call) {
+  struct statvfs status{};
+  if (::statvfs(store_.folder().c_str(), &status) != 0) {
+    throw Failure(SystemError("statvfs " + store_.folder().string(), errno));
+  }
+  const auto block = static_cast<std::int64_t>(status.f_frsize);
+  // What only root may fill counts as used.
+  const protocol::baggageclaim::Disk disk{
+      .total_bytes = static_cast<std::int64_t>(status.f_blocks) * block,
+      .available_bytes = static_cast<std::int64_t>(status.f_bavail) * block};
+  co_await call.exchange->Respond(JsonResponse(200, ToJson(disk)));
 }
 
 Task<void> BaggageclaimServer::GetP2pUrl(Call call) {

@@ -60,6 +60,7 @@ class BaggageclaimServer {
   Task<void> DestroyVolume(Call call);
   Task<void> DestroyVolumes(Call call);
   Task<void> CleanupOrphans(Call call);
+  Task<void> GetDisk(Call call);
   Task<void> GetP2pUrl(Call call);
   Task<void> GetCapabilities(Call call);
 

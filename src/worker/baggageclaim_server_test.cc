@@ -118,7 +118,7 @@ TEST_F(BaggageclaimServerTest, CreatesListsAndDestroys) {
   EXPECT_EQ(AskJson("GET", "/volumes").AsArray().size(), 2U);
   EXPECT_EQ(AskJson("GET", "/volumes?a=b").AsArray().size(), 1U);
   EXPECT_EQ(Ask("GET", "/volumes?a=b&a=c").status, 422);
-  EXPECT_EQ(Ask("DELETE", "/volumes/one").status, 500);  // it has a copy
+  EXPECT_EQ(Ask("DELETE", "/volumes/one").status, 409);  // it has a copy
   EXPECT_EQ(Ask("DELETE", "/volumes/destroy", R"(["none","one","two"])").status, 204);
   EXPECT_EQ(Ask("DELETE", "/volumes/one").status, 404);
   EXPECT_EQ(Ask("GET", "/volumes/one").status, 404);

@@ -246,6 +246,18 @@ TEST_F(GardenServerTest, ATerminalEchoesAndHasItsSize) {
   EXPECT_EQ(run.last, R"({"process_id":"hijack","exit_status":2})");
 }
 
+TEST_F(GardenServerTest, AVerbatimTerminalIsOneAndAddsNothing) {
+  Serve();
+  Create(Spec("task"));
+  ProcessSpec spec = Shell("stty size; tty >/dev/null && echo a terminal >&2; read line", "task");
+  spec.tty = protocol::garden::Tty{.window_size = protocol::garden::WindowSize{500, 400},
+                                   .verbatim = true};
+  const Conversation run =
+      Run("task", spec, {R"({"process_id":"task","source":0,"data":"not echoed\n"})"});
+  EXPECT_EQ(run.out, "400 500\na terminal\n");
+  EXPECT_EQ(run.last, R"({"process_id":"task","exit_status":0})");
+}
+
 TEST_F(GardenServerTest, ErrorsHaveGardensShape) {
   Serve();
   auto response = Ask("GET", "/containers/none/properties");

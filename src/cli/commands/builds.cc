@@ -6,6 +6,7 @@
 #include "base/units.h"
 #include "cli/commands/build_lookup.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/options.h"
 #include "cli/shapes.h"
 #include "cli/table.h"
 #include "cli/time_text.h"
@@ -32,11 +33,7 @@ struct BuildsOptions {
                 all_teams);
     options.Add({.name = "count", .doc = "How many builds at most", .short_name = 'c'}, count);
     options.Add({.name = "current-team", .doc = "Builds of the target's team"}, current_team);
-    options.Add({.name = "job",
-                 .doc = "Builds of this job",
-                 .short_name = 'j',
-                 .value_name = "PIPELINE/JOB"},
-                job_text);
+    AddJob(options, job_text, "Builds of this job");
     options.Add({.name = "json", .doc = "Print JSON"}, json);
     options.Add({.name = "pipeline", .doc = "Builds of this pipeline", .short_name = 'p'},
                 pipeline_text);

@@ -9,6 +9,7 @@
 #include "cli/commands/commands.h"
 #include "cli/commands/options.h"
 #include "cli/target.h"
+#include "protocol/versions.h"
 
 /// Commands about the client itself, and curl.
 namespace pinion::cli {
@@ -106,7 +107,7 @@ int Sync(Context& context, const Command& command, const Words& words) {
                             .insecure = insecure});
   }
   const std::string theirs(target.Info().StringAt("version"));
-  if (!force && theirs == kClientVersion) {
+  if (!force && theirs == protocol::kConcourseVersion) {
     context.out << "version " << theirs << " already matches; skipping\n";
     return 0;
   }

@@ -31,11 +31,7 @@ struct HijackOptions {
   std::vector<std::string> program;
 
   void AddTo(Options& options) {
-    options.Add({.name = "job",
-                 .doc = "A container of this job's build",
-                 .short_name = 'j',
-                 .value_name = "PIPELINE/JOB"},
-                job);
+    AddJob(options, job, "A container of this job's build");
     options.Add({.name = "handle", .doc = "The container with this handle"}, handle);
     options.Add({.name = "check",
                  .doc = "A container that checks this resource",

@@ -3,6 +3,7 @@
 #include "base/options.h"
 #include "cli/commands/build_lookup.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/options.h"
 #include "cli/prompt.h"
 #include "cli/shapes.h"
 #include "cli/table.h"
@@ -21,7 +22,7 @@ struct ListOptions {
                  .required = true},
                 pipeline);
     options.Add({.name = "json", .doc = "Print JSON"}, json);
-    options.Add({.name = "team", .doc = "Act on this team"}, team);
+    AddTeam(options, team);
   }
 };
 
@@ -48,13 +49,8 @@ struct JobAction {
 int Act(Context& context, const Command& command, const Words& words, const JobAction& action) {
   std::string job_text, team;
   Options options;
-  options.Add({.name = "job",
-               .doc = "The job",
-               .short_name = 'j',
-               .value_name = "PIPELINE/JOB",
-               .required = true},
-              job_text);
-  if (action.takes_team) options.Add({.name = "team", .doc = "Act on this team"}, team);
+  AddJob(options, job_text, "The job", true);
+  if (action.takes_team) AddTeam(options, team);
   ParseWords(context, command, options, words);
   const PartRef job = ParsePartRef(job_text, "job");
   Target target = OpenTarget(context, team);
@@ -131,14 +127,9 @@ int TriggerJob(Context& context, const Command& command, const Words& words) {
   std::string job_text, team;
   bool watch = false;
   Options options;
-  options.Add({.name = "job",
-               .doc = "The job",
-               .short_name = 'j',
-               .value_name = "PIPELINE/JOB",
-               .required = true},
-              job_text);
+  AddJob(options, job_text, "The job", true);
   options.Add({.name = "watch", .doc = "Show the build's output", .short_name = 'w'}, watch);
-  options.Add({.name = "team", .doc = "Act on this team"}, team);
+  AddTeam(options, team);
   ParseWords(context, command, options, words);
   const PartRef job = ParsePartRef(job_text, "job");
   Target target = OpenTarget(context, team);
@@ -151,18 +142,13 @@ int ClearTaskCache(Context& context, const Command& command, const Words& words)
   std::string job_text, step, path, team;
   bool non_interactive = false;
   Options options;
-  options.Add({.name = "job",
-               .doc = "The job",
-               .short_name = 'j',
-               .value_name = "PIPELINE/JOB",
-               .required = true},
-              job_text);
+  AddJob(options, job_text, "The job", true);
   options.Add({.name = "step", .doc = "Name of the task step", .short_name = 's', .required = true},
               step);
   options.Add({.name = "cache-path", .doc = "Only the cache of this path", .short_name = 'c'},
               path);
   options.Add({.name = "non-interactive", .doc = "Do not ask", .short_name = 'n'}, non_interactive);
-  options.Add({.name = "team", .doc = "Act on this team"}, team);
+  AddTeam(options, team);
   ParseWords(context, command, options, words);
   const PartRef job = ParsePartRef(job_text, "job");
   Target target = OpenTarget(context, team);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "base/options.h"
 
@@ -9,6 +10,16 @@ namespace pinion::cli {
 
 inline void AddTeam(Options& options, std::string& team) {
   options.Add({.name = "team", .doc = "Act on this team instead of the target's"}, team);
+}
+
+inline void AddJob(Options& options, std::string& job, std::string_view doc = "The job",
+                   bool required = false) {
+  options.Add({.name = "job",
+               .doc = doc,
+               .short_name = 'j',
+               .value_name = "PIPELINE/JOB",
+               .required = required},
+              job);
 }
 
 inline void AddJson(Options& options, bool& json) {

@@ -2,6 +2,7 @@
 
 #include "base/options.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/options.h"
 #include "cli/shapes.h"
 #include "cli/table.h"
 #include "cli/target.h"
@@ -33,7 +34,7 @@ int Pipelines(Context& context, const Command& command, const Words& words) {
   options.Add({.name = "all", .doc = "List those of all teams", .short_name = 'a'}, all);
   options.Add({.name = "include-archived", .doc = "List archived ones too"}, archived);
   options.Add({.name = "json", .doc = "Print JSON"}, json);
-  options.Add({.name = "team", .doc = "Act on this team"}, team);
+  AddTeam(options, team);
   ParseWords(context, command, options, words);
   Target target = OpenTarget(context);
   if (all && !team.empty()) throw CommandError("Cannot specify both --all and --team");

@@ -4,6 +4,7 @@
 #include "base/options.h"
 #include "base/text.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/options.h"
 #include "cli/prompt.h"
 #include "cli/table.h"
 #include "cli/target.h"
@@ -46,7 +47,7 @@ struct SetPipelineOptions {
                  .short_name = 'i',
                  .value_name = "NAME=YAML"},
                 instance_vars);
-    options.Add({.name = "team", .doc = "Act on this team"}, team);
+    AddTeam(options, team);
   }
 
   PipelineRef Ref() const {

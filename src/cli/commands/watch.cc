@@ -3,6 +3,7 @@
 #include "base/options.h"
 #include "cli/commands/build_lookup.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/options.h"
 
 namespace pinion::cli {
 namespace {
@@ -33,11 +34,7 @@ int Watch(Context& context, const Command& command, const Words& words) {
   std::string job_text, build, url, team;
   RenderOptions render;
   Options options;
-  options.Add({.name = "job",
-               .doc = "The job whose build is shown",
-               .short_name = 'j',
-               .value_name = "PIPELINE/JOB"},
-              job_text);
+  AddJob(options, job_text, "The job whose build is shown");
   options.Add(
       {.name = "build", .doc = "Number of the job's build, or id of a build", .short_name = 'b'},
       build);
@@ -47,7 +44,7 @@ int Watch(Context& context, const Command& command, const Words& words) {
   options.Add(
       {.name = "ignore-event-parsing-errors", .doc = "Skip events that this client does not know"},
       render.ignore_unknown);
-  options.Add({.name = "team", .doc = "Act on this team"}, team);
+  AddTeam(options, team);
   ParseWords(context, command, options, words);
   std::optional<PartRef> job;
   if (!job_text.empty()) job = ParsePartRef(job_text, "job");
@@ -65,17 +62,13 @@ int AbortBuild(Context& context, const Command& command, const Words& words) {
   std::string job_text, build, team;
   bool force = false;
   Options options;
-  options.Add({.name = "job",
-               .doc = "The job whose build is aborted",
-               .short_name = 'j',
-               .value_name = "PIPELINE/JOB"},
-              job_text);
+  AddJob(options, job_text, "The job whose build is aborted");
   options.Add({.name = "build",
                .doc = "Number of the job's build, or id of a build",
                .short_name = 'b',
                .required = true},
               build);
-  options.Add({.name = "team", .doc = "Act on this team"}, team);
+  AddTeam(options, team);
   options.Add({.name = "force", .doc = "Do not wait for the build's steps"}, force);
   ParseWords(context, command, options, words);
   std::optional<PartRef> job;
@@ -100,12 +93,7 @@ int RerunBuild(Context& context, const Command& command, const Words& words) {
   std::string job_text, build;
   bool watch = false;
   Options options;
-  options.Add({.name = "job",
-               .doc = "The job",
-               .short_name = 'j',
-               .value_name = "PIPELINE/JOB",
-               .required = true},
-              job_text);
+  AddJob(options, job_text, "The job", true);
   options.Add({.name = "build", .doc = "Number of the build", .short_name = 'b', .required = true},
               build);
   options.Add({.name = "watch", .doc = "Show the new build's output", .short_name = 'w'}, watch);

@@ -72,7 +72,6 @@ create table scopes (
   last_check_succeeded bigint,
   last_check_error text,
   last_check_build_id bigint,
-  last_check_image text not null default '',   -- key of the custom type's image that checked; '': a base type
   claimed_until bigint,                        -- a check runs; past this its process is dead
   next_check bigint,                           -- not before, by its interval; NULL: at once
   next_order bigint not null default 1
@@ -138,15 +137,6 @@ create table versions (
   unique (scope_id, version)
 );
 create index versions_order on versions (scope_id, check_order);
-
--- Scopes that a resource was at before: what its builds had of them is looked for in its scope now, so that
--- a changed source (a rotated secret) does not make known versions new.
-create table former_scopes (
-  resource_id bigint not null references resources (id) on delete cascade,
-  scope_id bigint not null references scopes (id) on delete cascade,
-  primary key (resource_id, scope_id)
-);
-create index former_scopes_scope on former_scopes (scope_id);
 
 create table disabled_versions (
   resource_id bigint not null references resources (id) on delete cascade,
@@ -374,6 +364,7 @@ create table components (
   name text primary key,
   role text not null,
   interval_ns bigint not null,                 -- 0: serves, does not tick
+  pausable bigint not null default 1,          -- 0: without it, others would do harm
   paused bigint not null default 0,
   last_ran bigint,
   last_duration_us bigint,

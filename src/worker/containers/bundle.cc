@@ -16,6 +16,8 @@ using protocol::garden::ContainerSpec;
 /// In the runtime's own tmpfs, so that nothing of it is left in the root file system.
 constexpr const char* kInitPath = "/dev/.pinion-init";
 
+constexpr int kOutOfMemoryScore = 500;
+
 Json Mount(std::string destination, std::string type, std::string source, JsonArray options) {
   return JsonObject{{"destination", std::move(destination)},
                     {"type", std::move(type)},
@@ -74,11 +76,13 @@ Json Process(bool privileged) {
       {"env", JsonArray{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}},
       {"cwd", "/"},
       {"capabilities", Capabilities(privileged)},
-      {"noNewPrivileges", false}};  // sudo and its like work in tasks
+      {"noNewPrivileges", false},  // sudo and its like work in tasks
+      // Where the machine's memory ends, tasks go before the server and the supervisors.
+      {"oomScoreAdj", kOutOfMemoryScore}};
 }
 
 Result<Json> LinuxSection(const ContainerSpec& spec, const BundleContext& context) {
-  auto resources = LimitResources(spec.limits, *context.cgroups);
+  auto resources = LimitResources(spec.limits, context.processes_max, *context.cgroups);
   if (!resources) return resources;
   resources->AsObject().Set("devices", DeviceRules(spec.privileged));
   JsonArray namespaces{Namespace("pid", ""), Namespace("ipc", ""), Namespace("uts", ""),

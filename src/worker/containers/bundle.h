@@ -18,6 +18,7 @@ struct BundleContext {
   std::string cgroup;                ///< below the root of each hierarchy
   std::string network_namespace;     ///< path; empty: a new one with loopback only
   std::string user_namespace;        ///< path of one that owns the network's; empty: a new one
+  std::int64_t processes_max = 0;    ///< of a container that names no limit; 0: any
   std::string compiled_seccomp;      ///< empty: the runtime compiles the profile
 };
 

@@ -69,6 +69,7 @@ bool Container::AnyRunning() const {
 }
 
 Task<std::shared_ptr<ContainerProcess>> Container::Run(ProcessSpec spec, std::stop_token stop) {
+  std::optional<std::string> input = std::exchange(spec.input, std::nullopt);
   // Kept alive by the caller's shared_ptr; one start at a time makes "the same id" well defined.
   const Semaphore::Permit permit = co_await running_.Acquire(stop);
   if (auto process = FindProcess(spec.id); process && !process->end) {
@@ -77,11 +78,50 @@ Task<std::shared_ptr<ContainerProcess>> Container::Run(ProcessSpec spec, std::st
                                             " runs already, with another specification");
   }
   co_await EnsureRunning(stop);
-  auto process = co_await StartProcess(std::move(spec), std::move(stop));
+  auto process = co_await StartProcess(std::move(spec), std::move(input), std::move(stop));
   co_return process;
 }
 
+Task<void> Container::TellRun(const ContainerProcess& process, ContainerUser user, bool has_input,
+                              std::stop_token stop) {
+  const std::uint64_t base = spec_.privileged ? 0 : kHostIdBase;
+  const std::uint64_t owner = (user.uid + base) << 32 | (user.gid + base);
+  const std::int64_t stdin_kind = process.has_terminal() ? kPinionTerminal
+                                  : has_input            ? kPinionStoredInput
+                                                         : kPinionPipedInput;
+  co_await Tell(kPinionRun, process.number, stdin_kind, static_cast<std::int64_t>(owner),
+                std::move(stop));
+}
+
+Task<void> Container::TellRunAgain() {
+  std::vector<std::shared_ptr<ContainerProcess>> running;
+  for (const auto& [number, process] : by_number_) {
+    if (!process->end) running.push_back(process);
+  }
+  for (const std::shared_ptr<ContainerProcess>& process : running) {
+    struct Found {
+      Result<InitSpec> init_spec;
+      bool has_input = false;
+    };
+    Found found = co_await services_.pool.Run([this, process]() -> Found {
+      auto rootfs = RootfsFolder(spec_);
+      if (!rootfs) return {.init_spec = std::unexpected(std::move(rootfs).error())};
+      return {.init_spec = MakeInitSpec(spec_, process->spec, *rootfs),
+              .has_input = folder_.HasInput(process->number)};
+    });
+    try {
+      const InitSpec init_spec = ValueOrThrow(std::move(found.init_spec));
+      co_await TellRun(*process, init_spec.user, found.has_input, services_.tasks.stop_token());
+    } catch (const Failure& failure) {
+      services_.log.Warn(
+          "a process may not have been started",
+          {{"container", handle()}, {"process", process->id}, {"error", failure.error().message}});
+    }
+  }
+}
+
 Task<std::shared_ptr<ContainerProcess>> Container::StartProcess(ProcessSpec spec,
+                                                                std::optional<std::string> input,
                                                                 std::stop_token stop) {
   auto process = std::make_shared<ContainerProcess>();
   process->id = spec.id;
@@ -90,12 +130,12 @@ Task<std::shared_ptr<ContainerProcess>> Container::StartProcess(ProcessSpec spec
   process->folder = folder_.ProcessPath(process->number);
 
   const Result<ContainerUser> user =
-      co_await services_.pool.Run([this, process]() -> Result<ContainerUser> {
+      co_await services_.pool.Run([this, process, input]() -> Result<ContainerUser> {
         auto rootfs = RootfsFolder(spec_);
         if (!rootfs) return std::unexpected(std::move(rootfs).error());
         auto init_spec = MakeInitSpec(spec_, process->spec, *rootfs);
         if (!init_spec) return std::unexpected(std::move(init_spec).error());
-        auto made = folder_.MakeProcess(process->number, process->spec, init_spec->text);
+        auto made = folder_.MakeProcess(process->number, process->spec, init_spec->text, input);
         if (!made) return std::unexpected(std::move(made).error());
         return init_spec->user;
       });
@@ -105,10 +145,7 @@ Task<std::shared_ptr<ContainerProcess>> Container::StartProcess(ProcessSpec spec
   }
   by_number_[process->number] = process;
   by_id_[process->id] = process;
-  const std::uint64_t base = spec_.privileged ? 0 : kHostIdBase;
-  const std::uint64_t owner = (user->uid + base) << 32 | (user->gid + base);
-  co_await Tell(kPinionRun, process->number, process->has_terminal() ? 1 : 0,
-                static_cast<std::int64_t>(owner), stop);
+  co_await TellRun(*process, *user, input.has_value(), stop);
   while (!process->started && !process->end)
     co_await process->changed.Wait(stop);
   if (process->end && process->end->unexecuted) {

@@ -11,6 +11,7 @@
 #include "worker/containers/container_process.h"
 #include "worker/containers/launcher.h"
 #include "worker/containers/supervisor_link.h"
+#include "worker/containers/users.h"
 #include "worker/network/network.h"
 
 namespace pinion::worker {
@@ -47,6 +48,7 @@ class Container : public std::enable_shared_from_this<Container> {
   const protocol::garden::ContainerSpec& spec() const { return spec_; }
   const ContainerState& state() const { return state_; }
   Status status() const { return status_; }
+  bool has_ended() const { return status_ == Status::kEnded; }
 
   /// Makes the folder of a new container, owned by that epoch.
   Task<void> Store(std::int64_t epoch = 0);
@@ -58,7 +60,8 @@ class Container : public std::enable_shared_from_this<Container> {
 
   /// Starts a process, or finds it if a process of that id runs already with the same specification
   /// (a request that was sent twice). An ended process of that id is replaced. Failures:
-  /// ExecutableNotFound, kNotFound (user), kInvalid, kConflict.
+  /// ExecutableNotFound, kNotFound (user), kInvalid, kConflict. With an input in the specification
+  /// the process reads that and nothing else, whoever dies meanwhile; it is not kept.
   Task<std::shared_ptr<ContainerProcess>> Run(protocol::garden::ProcessSpec spec,
                                               std::stop_token stop);
   /// Null if there is none.
@@ -69,6 +72,9 @@ class Container : public std::enable_shared_from_this<Container> {
   Task<void> Stop(bool kill, std::stop_token stop);
   /// Sends TERM, or KILL, to one process.
   Task<void> Signal(std::shared_ptr<ContainerProcess> process, bool kill, std::stop_token stop);
+  /// Kills everything; whoever waits for a process gets these words (at most 487 bytes of them).
+  /// The container stays, and starts again for its next process.
+  Task<void> End(std::string why, std::stop_token stop);
   /// Kills everything and removes every trace. Safe to call again after a failure.
   Task<void> Destroy();
 
@@ -101,7 +107,11 @@ class Container : public std::enable_shared_from_this<Container> {
   Task<void> Tell(std::uint32_t kind, std::uint32_t process, std::int64_t a, std::int64_t b,
                   std::stop_token stop);
   Task<std::shared_ptr<ContainerProcess>> StartProcess(protocol::garden::ProcessSpec spec,
+                                                       std::optional<std::string> input,
                                                        std::stop_token stop);
+  Task<void> TellRun(const ContainerProcess& process, ContainerUser user, bool has_input,
+                     std::stop_token stop);
+  Task<void> TellRunAgain();
   void ForgetOldProcesses();
   Task<void> SaveState();
   bool AnyRunning() const;

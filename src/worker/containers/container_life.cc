@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <thread>
 
 #include "base/text.h"
 #include "linux/files.h"
@@ -10,11 +11,27 @@
 
 // How a container starts, is followed, and ends. Its processes and state are in container.cc.
 namespace pinion::worker {
+namespace {
+
+/// A supervisor that was given its container just before its worker died listens in a moment.
+Result<linux::UniqueFd> ConnectToNewborn(const std::filesystem::path& run_folder) {
+  constexpr int kTries = 100;
+  for (int i = 1;; ++i) {
+    auto socket = SupervisorLink::Connect(run_folder);
+    if (socket || i == kTries) return socket;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+}
+
+}  // namespace
 
 // --- Start
 // --------------------------------------------------------------------------------------------
 
 Task<void> Container::EnsureRunning(std::stop_token stop) {
+  // Its supervisor was killed, and what it left is being removed.
+  while (status_ == Status::kRunning && !link_)
+    co_await changed_.Wait(stop);
   if (status_ == Status::kNew || status_ == Status::kEnded) {
     status_ = Status::kStarting;
     start_error_.clear();
@@ -80,6 +97,7 @@ Task<void> Container::Start() {
                                .cgroup = services_.launcher.CgroupOf(handle()),
                                .network_namespace = path_of(slot.network),
                                .user_namespace = path_of(slot.user),
+                               .processes_max = services_.options.processes_max,
                                .compiled_seccomp = services_.launcher.compiled_seccomp()});
         if (!bundle) return std::unexpected(std::move(bundle).error());
         written = linux::ReplaceFile(folder_.run_path() / "config.json", ToText(*bundle));
@@ -181,8 +199,8 @@ Task<void> Container::SupervisorGone() {
     return {.ended = folder_.LoadEnded(), .processes = folder_.LoadProcesses()};
   });
   link_.reset();
-  following_ = false;
   if (end_reason_.empty()) end_reason_ = stored.ended;
+  const bool killed = end_reason_.empty();
   if (end_reason_.empty()) end_reason_ = "the supervisor of container " + handle() + " was killed";
   for (const StoredProcess& process : stored.processes) {
     const auto found = by_number_.find(process.number);
@@ -193,6 +211,16 @@ Task<void> Container::SupervisorGone() {
   for (const auto& [number, process] : by_number_) {
     if (!process->end) Finish(*process, {.error = end_reason_});
   }
+  // Its step errs at once; then what it held on the machine goes, before anything is started anew.
+  if (killed) {
+    const Result<void> clean =
+        co_await services_.pool.Run([this] { return services_.launcher.CleanUp(handle()); });
+    if (!clean) {
+      services_.log.LogError("something is left of a container whose supervisor was killed",
+                             {{"container", handle()}, {"error", clean.error().message}});
+    }
+  }
+  following_ = false;
   if (status_ == Status::kStarting && start_error_.empty()) {
     start_error_ = "starting container " + handle() + ": " + end_reason_;
   }
@@ -214,7 +242,7 @@ Task<void> Container::Recover() {
                  .supervised = false,
                  .socket = linux::UniqueFd()};
     if (auto lock = linux::TryLockFile(folder_.run_path() / "lock"); lock && !*lock) {
-      result.socket = SupervisorLink::Connect(folder_.run_path());
+      result.socket = ConnectToNewborn(folder_.run_path());
       result.supervised = result.socket.has_value();
     }
     // After the connection: what ends from now on is told by it.
@@ -249,6 +277,8 @@ Task<void> Container::Recover() {
   // It tells whether the container has come up yet.
   status_ = Status::kStarting;
   services_.tasks.Spawn(Follow(shared_from_this()));
+  // The former worker may have died before it asked; who has heard of them already ignores it.
+  co_await TellRunAgain();
 }
 
 // --- Stop and destroy
@@ -288,6 +318,15 @@ Task<void> Container::Signal(std::shared_ptr<ContainerProcess> process, bool kil
                              std::stop_token stop) {
   if (process->end) co_return;
   co_await Tell(kPinionSignal, process->number, kill ? SIGKILL : SIGTERM, 0, std::move(stop));
+}
+
+Task<void> Container::End(std::string why, std::stop_token stop) {
+  const std::shared_ptr<SupervisorLink> link = link_;
+  if (!link) co_return;
+  PinionMessage message{};
+  message.kind = kPinionKill;
+  why.copy(message.text, kPinionTextBytes - 1);
+  co_await link->Send(message, std::move(stop));
 }
 
 Task<void> Container::Destroy() {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace pinion::worker {
@@ -21,10 +22,13 @@ Result<std::string> ReadOutput(const std::filesystem::path& folder, OutputStream
     if (end > offset) offset = end;
     return std::string();
   }
-  std::string bytes(limit, '\0');
-  const ssize_t count = ::pread(file.get(), bytes.data(), bytes.size(), offset);
+  std::string bytes;
+  ssize_t count = 0;
+  bytes.resize_and_overwrite(limit, [&](char* room, std::size_t size) {
+    count = ::pread(file.get(), room, size, offset);
+    return static_cast<std::size_t>(std::max<ssize_t>(count, 0));
+  });
   if (count < 0) return std::unexpected(SystemError("read " + path.string(), errno));
-  bytes.resize(static_cast<std::size_t>(count));
   return bytes;
 }
 

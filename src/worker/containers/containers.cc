@@ -87,7 +87,8 @@ Task<std::shared_ptr<Container>> Containers::Create(ContainerSpec spec, std::sto
       throw Failure(ErrorKind::kConflict,
                     "container " + spec.handle + " exists already, with another specification");
     }
-    co_await container->EnsureRunning(std::move(stop));
+    // One that has ended is started again when something is to run in it, and not before.
+    if (!container->has_ended()) co_await container->EnsureRunning(std::move(stop));
     co_return container;
   }
   if (containers_.size() >= options_.containers_max) {
@@ -131,6 +132,14 @@ std::vector<std::string> Containers::List(
     if (matches) handles.push_back(handle);
   }
   return handles;
+}
+
+std::vector<std::shared_ptr<Container>> Containers::Running() const {
+  std::vector<std::shared_ptr<Container>> running;
+  for (const auto& [handle, container] : containers_) {
+    if (container->status() == Container::Status::kRunning) running.push_back(container);
+  }
+  return running;
 }
 
 Task<void> Containers::DestroyAndReport(std::shared_ptr<Container> container,

@@ -35,6 +35,8 @@ class Containers {
   Result<std::shared_ptr<Container>> Find(const std::string& handle) const;
   /// Handles of containers whose properties have all of these values, sorted.
   std::vector<std::string> List(const std::map<std::string, std::string>& properties) const;
+  /// Those that run, by handle.
+  std::vector<std::shared_ptr<Container>> Running() const;
   Task<void> Destroy(std::string handle, std::stop_token stop);
 
   std::size_t size() const { return containers_.size(); }

@@ -3,7 +3,9 @@
 #include <csignal>
 #include <thread>
 
+#include "base/files.h"
 #include "base/text.h"
+#include "worker/containers/process_spec.h"
 #include "worker/containers/testing.h"
 
 namespace pinion::worker {
@@ -106,6 +108,40 @@ TEST_F(ContainersTest, AnotherWorkerProcessTakesUpARunningContainer) {
   EXPECT_EQ(Output(*process), "before\nafter\n");
   auto shell = Run(*container, Shell("echo again", "hijack"));
   EXPECT_EQ(Wait(shell).exit_status, 0);
+}
+
+TEST_F(ContainersTest, InputThatIsAllThereOutlivesTheWorker) {
+  auto container = Create(Spec("fed"));
+  ProcessSpec spec = Shell("sleep 0.2; cat");
+  spec.input = "secret\n";
+  auto process = Run(*container, spec);
+  const auto folder = process->folder;
+  process.reset();
+  container.reset();
+  worker_->Restart();
+  process = (*worker_->containers().Find("fed"))->FindProcess("task");
+  ASSERT_TRUE(process);
+  EXPECT_EQ(Wait(process).exit_status, 0);
+  EXPECT_EQ(Output(*process), "secret\n");
+  EXPECT_EQ(ReadFile(folder / "id.json").value_or("").find("secret"), std::string::npos);
+  const auto run_folder = worker_->containers().launcher().RunFolder("fed");
+  EXPECT_FALSE(std::filesystem::exists(run_folder / "input-1"));
+}
+
+TEST_F(ContainersTest, AProcessThatItsSupervisorHasNotHeardOfIsStartedAfterARestart) {
+  Create(Spec("unasked"));
+  // What a worker leaves that dies between writing a process down and asking for it.
+  const ContainerFolder files(folder_.path() / "work/containers/unasked",
+                              worker_->containers().launcher().RunFolder("unasked"));
+  const auto init_spec =
+      MakeInitSpec(Spec("unasked"), Shell("cat; exit 4"), folder_.path() / "rootfs");
+  ASSERT_TRUE(init_spec);
+  ASSERT_TRUE(files.MakeProcess(1, Shell("cat; exit 4"), init_spec->text, "given\n"));
+  worker_->Restart();
+  const auto process = (*worker_->containers().Find("unasked"))->FindProcess("task");
+  ASSERT_TRUE(process);
+  EXPECT_EQ(Wait(process).exit_status, 4);
+  EXPECT_EQ(Output(*process), "given\n");
 }
 
 TEST_F(ContainersTest, AContainerWhoseFolderIsGoneEndsByItself) {

@@ -81,13 +81,26 @@ fs::path ContainerFolder::ProcessPath(std::uint32_t number) const {
 }
 
 Result<void> ContainerFolder::MakeProcess(std::uint32_t number, const ProcessSpec& spec,
-                                          const std::string& init_spec) const {
+                                          const std::string& init_spec,
+                                          const std::optional<std::string>& input) const {
   const fs::path folder = ProcessPath(number);
   if (auto made = MakeFolder(folder); !made) return made;
   if (auto saved = linux::ReplaceFile(run_path_ / ("spec-" + std::to_string(number)), init_spec);
       !saved)
     return saved;
+  if (input) {
+    if (auto saved = linux::ReplaceFile(InputPath(number), *input, 0600); !saved) return saved;
+  }
   return linux::ReplaceFile(folder / "id.json", ToText(ToJson(spec)));
+}
+
+fs::path ContainerFolder::InputPath(std::uint32_t number) const {
+  return run_path_ / ("input-" + std::to_string(number));
+}
+
+bool ContainerFolder::HasInput(std::uint32_t number) const {
+  std::error_code ignored;
+  return fs::exists(InputPath(number), ignored);
 }
 
 std::optional<ProcessEnd> ContainerFolder::LoadEnd(std::uint32_t number) const {

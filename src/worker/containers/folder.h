@@ -66,15 +66,20 @@ class ContainerFolder {
   std::string LoadEnded() const;
 
   std::filesystem::path ProcessPath(std::uint32_t number) const;
-  /// Makes the folder of a process; `init_spec` is what the container's init reads.
+  /// Makes the folder of a process; `init_spec` is what the container's init reads. Its input, if
+  /// it is all there, lies in memory until its supervisor has opened it.
   Result<void> MakeProcess(std::uint32_t number, const protocol::garden::ProcessSpec& spec,
-                           const std::string& init_spec) const;
+                           const std::string& init_spec,
+                           const std::optional<std::string>& input) const;
+  /// Whether its supervisor has yet to open the process's input.
+  bool HasInput(std::uint32_t number) const;
   /// The processes with readable folders, by number.
   std::vector<StoredProcess> LoadProcesses() const;
   std::optional<ProcessEnd> LoadEnd(std::uint32_t number) const;
   void RemoveProcess(std::uint32_t number) const;
 
  private:
+  std::filesystem::path InputPath(std::uint32_t number) const;
   std::filesystem::path path_;
   std::filesystem::path run_path_;
 };

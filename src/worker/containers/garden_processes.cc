@@ -28,23 +28,29 @@ void AppendBigEndian(std::string& out, std::uint64_t value, int bytes) {
   }
 }
 
-std::string Frame(LogFrameSource source, std::int64_t offset, std::string_view bytes) {
-  std::string frame;
-  frame.reserve(protocol::garden::kLogFrameHeaderBytes + bytes.size());
-  frame.push_back(static_cast<char>(source));
-  AppendBigEndian(frame, static_cast<std::uint64_t>(offset), 8);
-  AppendBigEndian(frame, bytes.size(), 4);
-  frame.append(bytes);
-  return frame;
+std::string FrameHead(LogFrameSource source, std::int64_t offset, std::size_t bytes) {
+  std::string head;
+  head.push_back(static_cast<char>(source));
+  AppendBigEndian(head, static_cast<std::uint64_t>(offset), 8);
+  AppendBigEndian(head, bytes, 4);
+  return head;
+}
+
+/// Why the process has no exit status; empty if it has one.
+std::string ErrorOf(const ContainerProcess& process) {
+  const ProcessEnd& end = *process.end;
+  if (!end.unexecuted || !end.error.empty()) return end.error;
+  return SystemError("exec " + process.spec.path, end.exit_status).message;
 }
 
 ProcessPayload EndPayload(const ContainerProcess& process) {
   ProcessPayload payload;
   payload.process_id = process.id;
-  if (process.end->error.empty()) {
+  const std::string error = ErrorOf(process);
+  if (error.empty()) {
     payload.exit_status = process.end->exit_status;
   } else {
-    payload.error = process.end->error;
+    payload.error = error;
   }
   return payload;
 }
@@ -248,15 +254,21 @@ Task<void> GardenServer::Log(Exchange& exchange, PathParams params) {
   while (auto chunk = co_await cursor.Next(exchange.stop())) {
     const auto source =
         chunk->stream == OutputStream::kStdout ? LogFrameSource::kStdout : LogFrameSource::kStderr;
-    co_await body->Write(Frame(source, chunk->offset, chunk->bytes), exchange.stop());
+    // Two writes are cheaper than a copy.
+    const std::string head = FrameHead(source, chunk->offset, chunk->bytes.size());
+    co_await body->Write(head, exchange.stop());
+    co_await body->Write(chunk->bytes, exchange.stop());
   }
   JsonObject end;
-  if (process->end->error.empty()) {
+  const std::string error = ErrorOf(*process);
+  if (error.empty()) {
     end.Set("exit_status", process->end->exit_status);
   } else {
-    end.Set("error", process->end->error);
+    end.Set("error", error);
   }
-  co_await body->Write(Frame(LogFrameSource::kExit, 0, ToText(end)), exchange.stop());
+  const std::string text = ToText(end);
+  const std::string frame = FrameHead(LogFrameSource::kExit, 0, text.size()) + text;
+  co_await body->Write(frame, exchange.stop());
   co_await body->Finish(exchange.stop());
 }
 

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
 
 #include "base/text.h"
 #include "worker/containers/containers.h"
+#include "worker/containers/limits.h"
 #include "worker/containers/testing.h"
 
 // What containers may and may not do, who they are, and that nothing of them is left.
@@ -142,6 +144,29 @@ TEST_F(IsolationTest, CpuAndProcessLimitsReachTheCgroups) {
   }
   EXPECT_EQ(CgroupFile("pids", "limits", "pids.max"), "20");
   EXPECT_NE(Output(*container, "i=0; while [ $i -lt 40 ]; do sleep 1000 & i=$((i+1)); done"), "");
+}
+
+TEST_F(IsolationTest, WithoutLimitsAskedForThereAreThoseOfTheWorker) {
+  auto container = Create(Spec("defaults"));
+  EXPECT_EQ(CgroupFile("pids", "defaults", "pids.max"), "4096");
+  EXPECT_EQ(Output(*container, "cat /proc/self/oom_score_adj"), "500\n");
+  const bool unified = worker_->containers().launcher().cgroups().unified();
+  const std::string all =
+      CgroupFile("memory", "", unified ? "memory.max" : "memory.limit_in_bytes");
+  EXPECT_LE(std::abs(std::stoll(all) - MemoryForContainers()), 4096) << all;
+}
+
+TEST_F(IsolationTest, WhoWaitsForAProcessHearsWhyItsContainerWasEnded) {
+  auto container = Create(Spec("ended"));
+  auto process = loop().RunUntilDone(container->Run(Script("sleep 1000"), {}));
+  loop().RunUntilDone(container->End("it has taken too much", {}));
+  loop().RunUntilDone(UntilEnd(process));
+  EXPECT_EQ(process->end->error, "it has taken too much");
+  while (container->status() == Container::Status::kRunning)
+    loop().Poll();
+  ProcessSpec again = Script("echo alive");
+  again.id = "again";
+  EXPECT_EQ(Run(*container, again).output, "alive\n") << "it starts again for a next process";
 }
 
 TEST_F(IsolationTest, ProcessesHaveTheirUserFolderAndEnvironment) {

@@ -1,10 +1,13 @@
 #include "worker/containers/launcher.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +22,7 @@
 #include "base/text.h"
 #include "linux/files.h"
 #include "linux/process.h"
+#include "worker/containers/limits.h"
 #include "worker/containers/seccomp.h"
 #include "worker/containers/supervisor_link.h"
 #include "worker/containers/supervisor_program.h"
@@ -88,6 +92,28 @@ Result<linux::UniqueFd> SealedCopy(const fs::path& program) {
   return copy;
 }
 
+bool IsMountPoint(const fs::path& folder) {
+  struct stat own{}, parent{};
+  return ::stat(folder.c_str(), &own) == 0 && ::stat(folder.parent_path().c_str(), &parent) == 0 &&
+         own.st_dev != parent.st_dev;
+}
+
+bool IsInMemory(const fs::path& folder) {
+  struct statfs status{};
+  return ::statfs(folder.c_str(), &status) == 0 && status.f_type == TMPFS_MAGIC;
+}
+
+/// A dozen small files come and go with each container. Where /run is part of a disk, these would
+/// be most of what a start costs: ext4 without a journal passes over every inode that was given up
+/// within the last minute, for each new one.
+Result<void> PutIntoMemory(const fs::path& folder) {
+  if (IsInMemory(folder)) return {};
+  if (::mount("pinion", folder.c_str(), "tmpfs", MS_NOSUID | MS_NODEV, "mode=0711,size=10%") != 0) {
+    return std::unexpected(SystemError("mount a tmpfs at " + folder.string(), errno));
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string Launcher::CgroupOf(const std::string& handle) const {
@@ -142,11 +168,24 @@ Result<void> Launcher::Prepare() {
       ToHex(Sha256(fs::weakly_canonical(options_.work_dir, error).string())).substr(0, 8);
   run_dir_ = fs::path("/run/pinion") / identity;
   cgroup_parent_ = std::string(kCgroupRoot) + "/" + identity;
-  for (const fs::path& folder : {fs::path("/run/pinion"), run_dir_, run_dir_ / "containers",
-                                 RuntimeRoot(), options_.work_dir / "containers"}) {
+  for (const fs::path& folder : {fs::path("/run/pinion"), run_dir_}) {
+    if (auto made = MakePassableFolder(folder); !made) return made;
+  }
+  // Containers of an earlier life are in the folder as it is.
+  if (!fs::exists(run_dir_ / "containers", error)) {
+    if (auto mounted = PutIntoMemory(run_dir_); !mounted) return mounted;
+  }
+  for (const fs::path& folder :
+       {run_dir_ / "containers", RuntimeRoot(), options_.work_dir / "containers"}) {
     if (auto made = MakePassableFolder(folder); !made) return made;
   }
   if (auto passable = CheckPassable(options_.work_dir); !passable) return passable;
+
+  const std::int64_t memory = options_.memory_max > 0 ? options_.memory_max : MemoryForContainers();
+  if (auto limited = LimitMemoryOfAll(cgroups_, cgroup_parent_, memory); !limited) {
+    // Asked for, it must hold; by itself it is a precaution that some machines do not allow.
+    if (options_.memory_max > 0) return limited;
+  }
 
   tracking_files_.clear();
   for (const fs::path& root : cgroups_.tracking()) {
@@ -166,9 +205,11 @@ Launcher::~Launcher() {
   }
   if (run_dir_.empty()) return;
   // Only what is empty goes: containers that run on keep theirs.
-  for (const fs::path& folder : {RuntimeRoot(), run_dir_ / "containers", run_dir_}) {
-    ::rmdir(folder.c_str());
+  ::rmdir(RuntimeRoot().c_str());
+  if (::rmdir((run_dir_ / "containers").c_str()) == 0 && IsMountPoint(run_dir_)) {
+    ::umount2(run_dir_.c_str(), MNT_DETACH);
   }
+  ::rmdir(run_dir_.c_str());
   cgroups_.RemoveIfEmpty(cgroup_parent_);
 }
 

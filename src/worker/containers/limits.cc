@@ -1,8 +1,12 @@
 #include "worker/containers/limits.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <filesystem>
 
 #include "base/files.h"
+#include "linux/files.h"
 
 namespace pinion::worker {
 namespace {
@@ -10,15 +14,16 @@ namespace {
 namespace fs = std::filesystem;
 
 /// On v2 a controller can be given away only if it is listed at the root.
+bool HasController(const linux::CgroupLayout& cgroups, std::string_view controller) {
+  const auto root = cgroups.Controller(controller);
+  return root && (!cgroups.unified() ||
+                  ReadFile(*root / "cgroup.controllers").value_or("").find(controller) !=
+                      std::string::npos);
+}
+
 Result<void> Require(const linux::CgroupLayout& cgroups, std::string_view controller,
                      std::string_view limit) {
-  bool there = false;
-  if (const auto root = cgroups.Controller(controller)) {
-    there =
-        !cgroups.unified() ||
-        ReadFile(*root / "cgroup.controllers").value_or("").find(controller) != std::string::npos;
-  }
-  if (there) return {};
+  if (HasController(cgroups, controller)) return {};
   return Fail(ErrorKind::kInvalid,
               "the " + std::string(limit) +
                   " limit cannot be kept: this machine has no cgroup controller \"" +
@@ -27,7 +32,7 @@ Result<void> Require(const linux::CgroupLayout& cgroups, std::string_view contro
 
 }  // namespace
 
-Result<Json> LimitResources(const protocol::garden::Limits& limits,
+Result<Json> LimitResources(const protocol::garden::Limits& limits, std::int64_t processes_max,
                             const linux::CgroupLayout& cgroups) {
   JsonObject resources;
   const std::uint32_t shares =
@@ -54,8 +59,41 @@ Result<Json> LimitResources(const protocol::garden::Limits& limits,
       return std::unexpected(there.error());
     }
     resources.Set("pids", JsonObject{{"limit", limits.pid_limits.max}});
+  } else if (processes_max > 0 && HasController(cgroups, "pids")) {
+    resources.Set("pids", JsonObject{{"limit", processes_max}});
   }
   return resources;
+}
+
+std::int64_t MemoryForContainers() {
+  const std::int64_t all =
+      static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
+  return std::max<std::int64_t>(all - std::max<std::int64_t>(all / 10, 256 << 20), all / 2);
+}
+
+Result<void> LimitMemoryOfAll(const linux::CgroupLayout& cgroups, const std::string& cgroup,
+                              std::int64_t bytes) {
+  if (auto there = Require(cgroups, "memory", "memory"); !there) return there;
+  const fs::path root = *cgroups.Controller("memory");
+  const fs::path folder = root / cgroup;
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) {
+    return std::unexpected(SystemError("make the cgroup " + folder.string(), error.value()));
+  }
+  if (!cgroups.unified()) {
+    return linux::WriteKernelFile(folder / "memory.limit_in_bytes", std::to_string(bytes));
+  }
+  // Each level must hand the controller down to the next.
+  fs::path level = root;
+  for (const fs::path& part : fs::path(cgroup)) {
+    if (auto handed = linux::WriteKernelFile(level / "cgroup.subtree_control", "+memory");
+        !handed) {
+      return handed;
+    }
+    level /= part;
+  }
+  return linux::WriteKernelFile(folder / "memory.max", std::to_string(bytes));
 }
 
 }  // namespace pinion::worker

@@ -3,7 +3,8 @@
 namespace pinion::worker {
 namespace {
 
-constexpr std::size_t kChunkBytesMax = 64 << 10;
+/// Each piece costs a turn through a thread of the pool.
+constexpr std::size_t kChunkBytesMax = 256 << 10;
 
 }  // namespace
 

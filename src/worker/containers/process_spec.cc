@@ -66,6 +66,7 @@ Result<InitSpec> MakeInitSpec(const protocol::garden::ContainerSpec& container,
   const auto window = process.tty ? process.tty->window_size : std::nullopt;
   texts.push_back(std::to_string(window ? std::clamp(window->columns, 0, 65535) : 0));
   texts.push_back(std::to_string(window ? std::clamp(window->rows, 0, 65535) : 0));
+  texts.push_back(process.tty && process.tty->verbatim ? "1" : "0");
   texts.push_back(process.dir.empty() ? "/" : process.dir);
   texts.push_back(std::to_string(process.args.size() + 1));
   texts.push_back(process.path);

@@ -125,9 +125,9 @@ void FillLayer(registry::Client& client, const registry::Blob& blob, const std::
 // The files beside rootfs/, as the registry-image resource type writes them.
 std::map<std::string, std::string> DescribeImage(const ImageRequest& request,
                                                  const registry::Image& image) {
-  static const Json none;
+  static const Json kNone;
   const Json* config = image.config.Find("config");
-  if (!config) config = &none;
+  if (!config) config = &kNone;
   const auto member = [&](const char* name) {
     const Json* value = config->Find(name);
     return value ? *value : Json();
@@ -150,10 +150,10 @@ std::map<std::string, std::string> DescribeImage(const ImageRequest& request,
 }  // namespace
 
 Result<ImageRequest> ParseImageRequest(const Json& strategy) {
-  static const Json none(JsonObject{});
+  static const Json kNone(JsonObject{});
   const auto part = [&](const char* name) -> const Json& {
     const Json* value = strategy.Find(name);
-    return value && value->IsObject() ? *value : none;
+    return value && value->IsObject() ? *value : kNone;
   };
   const Json& source = part("source");
   const Json& params = part("params");

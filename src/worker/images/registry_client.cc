@@ -364,7 +364,7 @@ std::optional<std::string> Client::ResolveTag(const std::string& tag, const std:
   const HttpAnswer answer =
       impl_->Repeat(ManifestRequest("HEAD", impl_->Url("/manifests/" + tag, stop)), stop);
   if (answer.status == 404) return std::nullopt;
-  const std::string digest(answer.Header("docker-content-digest"));
+  std::string digest(answer.Header("docker-content-digest"));
   if (answer.status == 200 && IsDigest(digest)) return digest;
   // Some registries do not answer HEAD, or leave the digest out.
   try {

@@ -15,6 +15,7 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "common.h"
@@ -34,6 +35,7 @@ struct Spec {
   gid_t groups[kGroupsMax];
   size_t group_count;
   struct winsize window;
+  int verbatim; /* its terminal adds nothing to what is written */
   const char* folder;
   char** arguments;
   char** environment;
@@ -93,7 +95,7 @@ static int ReadSpec(int descriptor, struct Spec* spec) {
     if (count <= 0) return errno = EIO, -1;
     done += (size_t)count;
   }
-  unsigned long uid, gid, groups, columns, rows, count;
+  unsigned long uid, gid, groups, columns, rows, verbatim, count;
   errno = EINVAL;
   if (NextNumber(spec, UINT32_MAX, &uid) || NextNumber(spec, UINT32_MAX, &gid)) return -1;
   if (NextNumber(spec, kGroupsMax, &groups)) return -1;
@@ -108,6 +110,8 @@ static int ReadSpec(int descriptor, struct Spec* spec) {
   if (NextNumber(spec, UINT16_MAX, &columns) || NextNumber(spec, UINT16_MAX, &rows)) return -1;
   spec->window.ws_col = (unsigned short)columns;
   spec->window.ws_row = (unsigned short)rows;
+  if (NextNumber(spec, 1, &verbatim)) return -1;
+  spec->verbatim = verbatim != 0;
   spec->folder = NextText(spec);
   if (!spec->folder || NextNumber(spec, spec->size, &count) || count == 0) return -1;
   spec->arguments = calloc(count + 1, sizeof(char*));
@@ -193,6 +197,12 @@ static int OpenTerminal(const struct Spec* spec) {
   struct winsize window = spec->window;
   if (unlockpt(terminal) != 0) return -1;
   if (window.ws_col && window.ws_row) ioctl(terminal, TIOCSWINSZ, &window);
+  struct termios modes;
+  if (spec->verbatim && tcgetattr(terminal, &modes) == 0) {
+    modes.c_oflag &= ~(tcflag_t)OPOST;
+    modes.c_lflag &= ~(tcflag_t)(ECHO | ECHONL);
+    tcsetattr(terminal, TCSANOW, &modes);
+  }
   return terminal;
 }
 

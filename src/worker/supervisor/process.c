@@ -9,7 +9,7 @@
 
 #include "supervisor.h"
 
-enum { kReadBytes = 64 << 10, kDrainBytesMax = 2 << 20 };
+enum { kReadBytes = 256 << 10, kPipeBytes = 256 << 10, kDrainBytesMax = 2 << 20 };
 
 static const char* const kLogNames[kStreams] = {"stdout", "stderr"};
 
@@ -40,7 +40,9 @@ struct Process* OpenProcess(uint32_t number, bool terminal, uid_t uid, gid_t gid
     process->log[stream] = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     good = process->log[stream] >= 0;
   }
-  for (int number_of = 0; good && !terminal && number_of < 3; ++number_of) {
+  const bool has_input = child_streams[0] >= 0;
+  if (has_input) good = good && fchown(child_streams[0], uid, gid) == 0;
+  for (int number_of = has_input ? 1 : 0; good && !terminal && number_of < 3; ++number_of) {
     good = pipe2(ends[number_of], O_CLOEXEC) == 0;
     /* So that /dev/stdout and its like can be opened inside. */
     good = good && fchown(ends[number_of][0], uid, gid) == 0;
@@ -56,13 +58,18 @@ struct Process* OpenProcess(uint32_t number, bool terminal, uid_t uid, gid_t gid
     return NULL;
   }
   if (!terminal) {
-    process->input = ends[0][1];
+    if (!has_input) {
+      process->input = ends[0][1];
+      child_streams[0] = ends[0][0];
+      fcntl(process->input, F_SETFL, O_NONBLOCK);
+    }
     process->output[0] = ends[1][0];
     process->output[1] = ends[2][0];
-    fcntl(process->input, F_SETFL, O_NONBLOCK);
     fcntl(process->output[0], F_SETFL, O_NONBLOCK);
     fcntl(process->output[1], F_SETFL, O_NONBLOCK);
-    child_streams[0] = ends[0][0];
+    /* What prints a lot is not held up by each turn here. Refused it may be: then it is slower. */
+    fcntl(process->output[0], F_SETPIPE_SZ, kPipeBytes);
+    fcntl(process->output[1], F_SETPIPE_SZ, kPipeBytes);
     child_streams[1] = ends[1][1];
     child_streams[2] = ends[2][1];
   }

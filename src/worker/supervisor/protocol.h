@@ -15,19 +15,27 @@ struct PinionMessage {
   char text[kPinionTextBytes]; /* ends with a NUL */
 };
 
+/* Where a process's input comes from. */
+enum PinionInputKind {
+  kPinionPipedInput = 0,  /* the worker writes it, see kPinionGiveInput */
+  kPinionTerminal = 1,    /* a terminal of its own */
+  kPinionStoredInput = 2, /* all is in the file input-NUMBER, which is removed once it is open */
+};
+
 /* The process number that means all of them. */
 #define PINION_ALL_PROCESSES 0xffffffffu
 
 enum PinionKind {
   /* worker -> supervisor */
   kPinionAdopt = 16, /* first of all; text: the container's handle; with its folder's lock */
-  kPinionRun = 1,    /* a: 1 with a terminal; b: host's uid << 32 | gid; folder and spec exist */
+  kPinionRun = 1,    /* a: a PinionInputKind; b: host's uid << 32 | gid; folder and spec exist */
   kPinionSignal,     /* a: signal number */
   kPinionCloseInput, /* no more input for the process */
   kPinionGiveInput,  /* asks for a descriptor to write input to; answered by kPinionInput */
   kPinionDelivered,  /* a, b: bytes of stdout and stderr that have reached their reader */
   kPinionForget,     /* the ended process's folder is going away */
-  kPinionKill,       /* ends the container: everything in it dies, then the supervisor */
+  kPinionKill,       /* ends the container: everything in it dies, then the supervisor; text: why,
+                        for those who wait for its processes */
 
   /* supervisor -> worker */
   kPinionReady = 32, /* the container runs; a: its init's pid */
@@ -46,8 +54,9 @@ enum PinionKind {
 };
 
 /* A process's specification: texts, each ended by a NUL, in this order: uid, gid, number of
- * additional groups, those groups, terminal's columns, terminal's rows, working folder, number of
- * arguments, those arguments (the first is the program), the rest: environment. */
+ * additional groups, those groups, terminal's columns, terminal's rows, whether the terminal is
+ * verbatim, working folder, number of arguments, those arguments (the first is the program), the
+ * rest: environment. */
 
 enum { kPinionSpecBytesMax = 8 << 20 };
 

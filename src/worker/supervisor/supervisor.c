@@ -40,6 +40,7 @@ static struct {
   bool ready; /* init has said hello */
   bool told_ready;
   bool killing;
+  char kill_text[kPinionTextBytes]; /* why, if its killer said so */
   bool init_silent; /* its connection has ended, its death is near */
   bool send_blocked;
   char end_text[kPinionTextBytes]; /* why the container is no more; ends the loop */
@@ -125,21 +126,33 @@ static void GiveUp(struct Process* process, int64_t error, const char* text) {
   snprintf(process->text, sizeof process->text, "%s", text);
 }
 
+/* The file with all of a process's input; its name goes. -1 and errno if there is none. */
+static int TakeStoredInput(uint32_t number) {
+  char path[64];
+  snprintf(path, sizeof path, "input-%u", number);
+  const int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (file >= 0) unlink(path);
+  return file;
+}
+
 static void RunProcess(const struct PinionMessage* request) {
   if (FindProcess(request->process)) return;
   int descriptors[kDescriptorsMax] = {-1, -1, -1, -1};
-  const bool terminal = request->a != 0;
+  const bool terminal = request->a == kPinionTerminal;
+  const bool stored = request->a == kPinionStoredInput;
   const uid_t uid = (uid_t)((uint64_t)request->b >> 32);
   const gid_t gid = (gid_t)((uint64_t)request->b & 0xffffffffu);
   char path[64];
   snprintf(path, sizeof path, "spec-%u", request->process);
-  errno = EMFILE;
+  if (stored) descriptors[1] = TakeStoredInput(request->process);
+  if (!stored || descriptors[1] >= 0) errno = EMFILE;
   struct Process* process =
-      self.process_count < kProcessesMax
+      self.process_count < kProcessesMax && (!stored || descriptors[1] >= 0)
           ? OpenProcess(request->process, terminal, uid, gid, descriptors + 1)
           : NULL;
   if (!process) {
     Tell(kPinionUnexecuted, request->process, errno, 0, "making its pipes and log files", -1);
+    if (descriptors[1] >= 0) close(descriptors[1]);
     return;
   }
   process->next = self.processes;
@@ -226,6 +239,8 @@ static void HandleWorker(void) {
       ForgetProcess(message.process);
       break;
     case kPinionKill:
+      message.text[kPinionTextBytes - 1] = 0;
+      if (!self.killing) memcpy(self.kill_text, message.text, sizeof self.kill_text);
       KillContainer();
       break;
   }
@@ -299,9 +314,10 @@ static void End(uint32_t kind, const char* text) {
 }
 
 static void InitEnded(int status) {
-  char text[128];
+  char text[kPinionTextBytes];
   if (self.killing) {
-    snprintf(text, sizeof text, "the container was destroyed");
+    snprintf(text, sizeof text, "%s",
+             self.kill_text[0] ? self.kill_text : "the container was destroyed");
   } else if (WIFSIGNALED(status)) {
     snprintf(text, sizeof text, "the container's init was killed by signal %d%s", WTERMSIG(status),
              WTERMSIG(status) == SIGKILL ? ", perhaps for lack of memory" : "");
@@ -387,7 +403,27 @@ static void StartContainer(void) {
   if (self.runtime_pid < 0) End(kPinionUnstarted, "the supervisor could not fork");
 }
 
+static bool IsOrphan(void);
+
+/* Nothing of the container lives: its runtime need not be started again, in a mount namespace of its
+ * own, only to take away its two files. The cgroups go with the container's folder. */
+static bool RemoveRuntimeState(void) {
+  char path[4096];
+  if (snprintf(path, sizeof path, "%s/%s", self.runtime_root, self.id) >= (int)sizeof path) return false;
+  DIR* folder = opendir(path);
+  if (!folder) return errno == ENOENT;
+  bool removed = true;
+  for (struct dirent* entry; (entry = readdir(folder));) {
+    if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+    if (unlinkat(dirfd(folder), entry->d_name, 0) != 0) removed = false;
+  }
+  closedir(folder);
+  return removed && rmdir(path) == 0;
+}
+
 static void DeleteContainer(void) {
+  const bool ended = self.end_kind == kPinionEnded && self.runtime_pid == 0;
+  if (ended && !IsOrphan() && RemoveRuntimeState()) return;
   char* arguments[] = {(char*)self.runtime, "--root", (char*)self.runtime_root,
                        "delete",            "--force", self.id, NULL};
   const pid_t pid = StartRuntime(arguments, -1);

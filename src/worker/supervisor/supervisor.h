@@ -31,7 +31,8 @@ struct Process {
   struct Process* next;
 };
 
-/* Makes a record with pipes and log files in state/processes/NUMBER; NULL and errno on failure. */
+/* Makes a record with pipes and log files in state/processes/NUMBER; NULL and errno on failure.
+ * child_streams[0] is the process's input if it is there already, else -1 and a pipe is made. */
 struct Process* OpenProcess(uint32_t number, bool terminal, uid_t uid, gid_t gid,
                             int child_streams[3]);
 void CloseProcess(struct Process* process);

@@ -86,6 +86,12 @@ Result<void> MountVolume(const VolumeStoreOptions& options, const std::string& h
   return MountOverlay(spec, target);
 }
 
+fs::path VolumeStore::OwnFiles(const fs::path& mounted) {
+  fs::path upper = mounted.parent_path() / "layer" / "upper";
+  std::error_code error;
+  return mounted.filename() == "volume" && fs::is_directory(upper, error) ? upper : mounted;
+}
+
 void CopyContent(const ContentPlace& from, bool follow_links, int to, std::stop_token stop) {
   archive::BytePipe pipe;
   // Either side's end frees the other: a failure goes through the pipe.

@@ -84,6 +84,7 @@ class VolumeStore {
 
   /// Adds a strategy beside "empty", "cow" and "import".
   void AddStrategy(std::string type, VolumeStrategy strategy);
+  const std::filesystem::path& folder() const { return options_.folder; }
   bool HasStrategy(std::string_view type) const;
   /// kInvalid if the strategy is unknown or not well formed, kNotFound if a parent is missing.
   Result<void> CheckRequest(const protocol::baggageclaim::VolumeRequest& request) const;
@@ -120,6 +121,9 @@ class VolumeStore {
   Task<void> Close();
   /// Returns when nothing waits to be removed. For tests and accounting.
   Task<void> WaitForRemovals();
+  /// Where the files lie that were written through a volume mounted at this path; the path itself
+  /// if it is no volume's. Blocks.
+  static std::filesystem::path OwnFiles(const std::filesystem::path& mounted);
   /// Unmounts everything below the folder; blocks. For taking a worker off a machine, and for
   /// tests.
   static void UnmountAll(const std::filesystem::path& folder);
