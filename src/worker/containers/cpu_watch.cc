@@ -190,11 +190,10 @@ Task<void> CpuWatch::Look() {
   std::vector<CpuUse> uses;
   for (const Entry& entry : entries) {
     // What it has used before the first look was in an unknown time.
-    const std::int64_t before =
-        entry.is_new ? entry.seen.nanoseconds : seen_[entry.handle].nanoseconds;
-    const double seconds = static_cast<double>(entry.seen.nanoseconds - before) / 1e9;
+    if (entry.is_new) continue;
+    const std::int64_t used = entry.seen.nanoseconds - seen_[entry.handle].nanoseconds;
     uses.push_back({.handle = entry.handle,
-                    .cpus = passed > 0 ? seconds / passed : 0,
+                    .cpus = passed > 0 ? static_cast<double>(used) / 1e9 / passed : 0,
                     .weight = static_cast<double>(entry.shares > 0 ? entry.shares : kShares),
                     .lowered = entry.seen.lowered});
   }
