@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Counts on the machine, not in the database, what a server and its worker keep there.
 
-  tests/leaks.py STATE_DIR [--pid PID] [--work-dir DIR] [--save FILE] [--compare FILE]
+  tests/leaks.py STATE_DIR [--pid PID] [--work-dir DIR] [--url URL] [--save FILE] [--compare FILE]
 
 Two counts, one before and one after, tell what was left behind: `take` makes one, `compare` names what the later one
 has more. Everything is found by the state folder, the worker's folders below /sys/fs/cgroup and /run, and the server's
@@ -9,7 +9,8 @@ process, so that other servers on the machine do not disturb; links and firewall
 namespace that the server is in, which it should have for itself.
 
 What is kept ready ahead (supervisors without a container, networks, descriptors) is counted; everything else is
-compared by name. Rows of the database are a section of their own.
+compared by name. Rows of the database are a section of their own. Coroutines are the one kind that only the server itself
+can tell: they are counted if its URL is given.
 """
 import argparse
 import collections
@@ -21,6 +22,8 @@ import re
 import sqlite3
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 
 # In the order in which they are printed.
 KINDS = {
@@ -46,8 +49,9 @@ KINDS = {
     "temporary files": "in the server's folder for such",
     "descriptors": "of the server's process (counted by kind)",
     "threads": "of the server's process (counted)",
+    "coroutines": "that live in the server's process, by their group (counted)",
 }
-COUNTED = {"waiting supervisors", "ready networks", "veths", "threads", "descriptors"}
+COUNTED = {"waiting supervisors", "ready networks", "veths", "threads", "descriptors", "coroutines"}
 # The worker's folders below the state folder whose content has a kind of its own.
 OWN_KIND = {"logs", "worker/volumes/live", "worker/volumes/init", "worker/volumes/dead", "worker/volumes/shared",
             "worker/volumes/mapped", "worker/containers"}
@@ -106,12 +110,13 @@ def descriptors_of(pid):
 class Count:
     """One count. `things` has the names by kind; `rows` and `memory` are the other sections."""
 
-    def __init__(self, state_dir, pid=None, work_dir=None):
+    def __init__(self, state_dir, pid=None, work_dir=None, url=None):
         self.state = pathlib.Path(os.path.realpath(state_dir))
         self.work = pathlib.Path(os.path.realpath(work_dir)) if work_dir else self.state / "worker"
         self.identity = hashlib.sha256(str(self.work).encode()).hexdigest()[:8]
         self.run_dir = pathlib.Path("/run/pinion") / self.identity
         self.pid = pid or self.find_server()
+        self.url = url
         self.things = {kind: [] for kind in KINDS}
         self.supervisor_ids = []
         self.memory = 0
@@ -137,6 +142,8 @@ class Count:
         if self.pid:
             self.take_network()
             self.take_server()
+        if self.url:
+            self.take_coroutines()
         self.take_rows()
         for found in self.things.values():
             found.sort()
@@ -265,6 +272,14 @@ class Count:
             self.add("threads", read(f"/proc/{self.pid}/task/{thread}/comm").strip())
         self.memory = int(status_of(self.pid).get("VmRSS", "0 kB").split()[0])
 
+    def take_coroutines(self):
+        try:
+            text = urllib.request.urlopen(f"{self.url}/api/v1/health", timeout=30).read()
+        except urllib.error.HTTPError as error:
+            text = error.read()  # it tells that something else is wrong, and yet the numbers
+        for group, number in json.loads(text)["coroutines"].items():
+            self.things["coroutines"] += [group] * number
+
     def take_rows(self):
         path = self.state / "pinion.sqlite"
         if not path.exists():
@@ -295,7 +310,7 @@ def compare(before, after):
     leaks = []
     for kind in KINDS:
         was, now = collections.Counter(before["things"][kind]), collections.Counter(after["things"][kind])
-        if kind in COUNTED and kind not in ("descriptors", "threads"):
+        if kind in COUNTED and kind not in ("descriptors", "threads", "coroutines"):
             # One takes another's place: only their number tells.
             more = now.total() - was.total()
             named = sorted((now - was).elements())
@@ -337,11 +352,12 @@ def main():
     parser.add_argument("state_dir")
     parser.add_argument("--pid", type=int, help="of the server; found by the state folder's lock if not given")
     parser.add_argument("--work-dir", help="the worker's folder; worker below the state folder if not given")
+    parser.add_argument("--url", help="of the server, to count its coroutines")
     parser.add_argument("--save", help="keep the count in this file")
     parser.add_argument("--compare", help="with the count in this file; exit status 1 if there is more now")
     parser.add_argument("--names", action="store_true", help="print every name")
     arguments = parser.parse_args()
-    count = Count(arguments.state_dir, arguments.pid, arguments.work_dir).to_json()
+    count = Count(arguments.state_dir, arguments.pid, arguments.work_dir, arguments.url).to_json()
     if arguments.save:
         pathlib.Path(arguments.save).write_text(json.dumps(count))
     before = json.loads(pathlib.Path(arguments.compare).read_text()) if arguments.compare else None

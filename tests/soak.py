@@ -151,14 +151,14 @@ class Client:
 
 
 class Soak:
-    def __init__(self, folder, at_once, seed, client_program=None):
+    def __init__(self, folder, at_once, seed, options=RETENTION):
         self.folder = folder
         self.at_once = at_once
         self.random = random.Random(seed)
-        self.server = Server(folder, *RETENTION)
+        self.server = Server(folder, *options)
         self.client = Client(self.server.port)
         program = folder / "fly"
-        program.symlink_to(client_program or harness.BUILD / "pinion")
+        program.symlink_to(harness.BUILD / "pinion")
         self.fly = world.Fly(program, self.server, folder / "home")
         self.lock = threading.Lock()
         self.generation = 0
@@ -389,7 +389,11 @@ class Soak:
             raise AssertionError(f"{error}: {self.running()}") from None
 
     def count(self):
-        return leaks.Count(self.server.folder / "state", self.server.process.pid).to_json()
+        return leaks.Count(self.server.folder / "state", self.server.process.pid, url=self.server.url).to_json()
+
+    def memory(self):
+        """Resident memory of server and worker, one process here, in kB."""
+        return int(leaks.status_of(self.server.process.pid)["VmRSS"].split()[0])
 
     def count_when_idle(self):
         """The count once there is no container and nothing more goes away."""
@@ -454,9 +458,13 @@ def soak(folder, builds, at_once, kills, seed, memory_builds=MEMORY_BUILDS, memo
         it.run(early)
         it.settle()
         after_early = it.count()
-        say(f"{early} more builds")
-        it.run(builds - with_kills - early)
-        say(f"{builds - with_kills - early} more builds")
+        say(f"{early} more builds, {after_early['memory'] / 1024:.1f} MB")
+        rest = builds - with_kills - early
+        while rest > 0:
+            some = min(rest, memory_builds)
+            it.run(some)
+            rest -= some
+            say(f"{some} more builds, {it.memory() / 1024:.1f} MB")
         it.settle()
         last = it.count()
         it.clear()

@@ -3,12 +3,15 @@
 
 Usage: test_leaks.py BUILD_FOLDER [--gtest_output=json:FILE]
 """
+import http.server
+import json
 import os
 import pathlib
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 import harness
@@ -90,8 +93,10 @@ class LeaksTest(unittest.TestCase):
         self.server.stdin.flush()
         self.assertEqual(self.server.stdout.readline(), "done\n")
 
+    url = None
+
     def count(self):
-        return leaks.Count(self.state).to_json()
+        return leaks.Count(self.state, url=self.url).to_json()
 
     def check(self, plant, remove, expected):
         """`expected`: what is named, by kind."""
@@ -239,6 +244,29 @@ class LeaksTest(unittest.TestCase):
 
     def test_thread(self):
         self.check(lambda: self.tell("thread"), lambda: self.tell("drop"), {"threads": "1 more"})
+
+    def test_coroutine(self):
+        live = {"http": 2, "server": 5}
+
+        class Health(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                # With the status of a server that lacks a worker.
+                self.send_response(503)
+                self.end_headers()
+                self.wfile.write(json.dumps({"coroutines": live}).encode())
+
+            def log_message(self, *arguments):
+                pass
+
+        health = http.server.HTTPServer(("127.0.0.1", 0), Health)
+        self.addCleanup(health.server_close)
+        thread = threading.Thread(target=health.serve_forever)
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(health.shutdown)
+        self.url = f"http://127.0.0.1:{health.server_port}"
+        self.check(lambda: live.update(planted=1), lambda: live.pop("planted"), {"coroutines": "1 more: planted"})
+        self.check(lambda: live.update(http=4), lambda: live.update(http=2), {"coroutines": "2 more: http, http"})
 
     def test_memory(self):
         before = self.count()

@@ -4,6 +4,7 @@
 #include "api/present/artifact.h"
 #include "api/server.h"
 #include "store/database.h"
+#include "store/volumes.h"
 
 namespace pinion::api {
 
@@ -21,6 +22,9 @@ Task<Answer> CreateArtifact(Call& call) {
   if (!place) throw Failure(place.error());
   auto work = [&call, place = *place](store::Transaction& t) {
     call.SignAs(t);
+    if (!store::SetVolumeCreated(t, place.volume) && store::FindVolume(t, place.volume)) {
+      throw Failure(ErrorKind::kConflict, "the upload was given up meanwhile: upload it again");
+    }
     return store::CreateArtifact(t, call.team.id, "", BuildId{}, place.worker, place.volume);
   };
   const auto row = co_await call.database().Write(store::Pool::kApi, work);

@@ -3,6 +3,7 @@
 #include <ctime>
 
 #include "api/handlers.h"
+#include "async/task_group.h"
 #include "store/database.h"
 #include "store/workers.h"
 
@@ -60,6 +61,14 @@ Json WorkersJson(const std::vector<store::WorkerRow>& workers, std::size_t& runn
   return Json(std::move(json));
 }
 
+/// Of this process; what grows without work being there leaks.
+Json CoroutinesJson() {
+  JsonObject json;
+  for (const auto& [group, number] : TaskGroup::Live())
+    json.Set(group, Json(static_cast<long long>(number)));
+  return Json(std::move(json));
+}
+
 }  // namespace
 
 Task<Answer> GetComponents(Call& call) {
@@ -99,7 +108,8 @@ Task<Answer> GetHealth(Call& call) {
     call.log.Warn("health: the database does not answer", {{"error", Json(failure.what())}});
   }
   const std::int64_t now = call.services.clock.UnixSeconds();
-  JsonObject body{{"status", Json("ok")}, {"timestamp", Json(Rfc3339(now))}};
+  JsonObject body{
+      {"status", Json("ok")}, {"timestamp", Json(Rfc3339(now))}, {"coroutines", CoroutinesJson()}};
   if (!seen) {
     body.Set("status", "failing");
     body.Set("database",

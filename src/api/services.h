@@ -92,7 +92,8 @@ class VolumeStreams {
     std::string volume;
   };
   /// Makes a volume on a worker of that platform and tags for the team and fills it with a tar
-  /// stream (gzip). kUnavailable when no worker fits.
+  /// stream (gzip). Its row is still that of one being made: who writes down whose it is calls
+  /// SetVolumeCreated, or it is collected soon. kUnavailable when no worker fits.
   virtual Task<Result<Place>> Upload(TeamId team, std::string platform,
                                      std::vector<std::string> tags, http::BodyReader& tar,
                                      std::stop_token stop) = 0;

@@ -11,6 +11,33 @@ std::unexpected<Error> WorkerGone(const std::string& name) {
   return Fail(ErrorKind::kUnavailable, "worker '" + name + "' is gone");
 }
 
+/// Says now and then, while a body is read, that the volume it fills is still being made.
+class KeepingReader final : public http::BodyReader {
+ public:
+  KeepingReader(http::BodyReader& body, store::Database& database, const Clock& clock,
+                std::string volume)
+      : body_(body), database_(database), clock_(clock), volume_(std::move(volume)) {}
+
+  Task<std::size_t> Read(std::span<char> buffer, std::stop_token stop) override {
+    const SteadyTime now = clock_.Steady();
+    if (now >= last_ + kPause) {
+      last_ = now;
+      co_await database_.Write(
+          store::Pool::kApi,
+          [volume = volume_](store::Transaction& t) { store::KeepMaking(t, volume); }, stop);
+    }
+    co_return co_await body_.Read(buffer, stop);
+  }
+
+ private:
+  static constexpr Duration kPause = std::chrono::seconds(20);
+  http::BodyReader& body_;
+  store::Database& database_;
+  const Clock& clock_;
+  std::string volume_;
+  SteadyTime last_ = clock_.Steady();
+};
+
 }  // namespace
 
 Task<Result<BuildId>> ManualChecks::CheckNow(api::CheckRequest request) {
@@ -63,13 +90,30 @@ Task<Result<api::VolumeStreams::Place>> ArtifactStreams::Upload(TeamId team, std
                              .worker_name = worker.name(),
                              .team = team,
                              .type = std::string(store::volume_types::kArtifact)};
+  // It becomes "created" together with its artifact.
   co_await database_.Write(store::Pool::kApi, [row](store::Transaction& transaction) {
     store::CreateVolume(transaction, row);
-    store::SetVolumeCreated(transaction, row.handle);
   });
-  co_await worker.CreateVolume({.handle = handle, .strategy = JsonObject{{"type", "empty"}}}, stop);
-  co_await worker.StreamIn(handle, ".", "gzip", tar, stop);
+  std::exception_ptr broken;
+  try {
+    co_await Fill(worker, handle, tar, stop);
+  } catch (...) {
+    broken = std::current_exception();
+  }
+  if (broken) {
+    co_await database_.Write(store::Pool::kApi, [handle](store::Transaction& transaction) {
+      store::SetVolumeDestroying(transaction, handle);
+    });
+    std::rethrow_exception(broken);
+  }
   co_return Place{.worker = worker.name(), .volume = handle};
+}
+
+Task<void> ArtifactStreams::Fill(fleet::WorkerClient& worker, std::string handle,
+                                 http::BodyReader& tar, std::stop_token stop) {
+  KeepingReader keeping(tar, database_, clock_, handle);
+  co_await worker.CreateVolume({.handle = handle, .strategy = JsonObject{{"type", "empty"}}}, stop);
+  co_await worker.StreamIn(handle, ".", "gzip", keeping, stop);
 }
 
 Task<Result<std::unique_ptr<http::BodyReader>>> ArtifactStreams::Download(Place place,

@@ -53,16 +53,20 @@ class Hijacking final : public api::HijackControl {
 /// Artifacts that `fly execute` uploads and downloads.
 class ArtifactStreams final : public api::VolumeStreams {
  public:
-  ArtifactStreams(fleet::WorkerRegistry& registry, store::Database& database)
-      : registry_(registry), database_(database) {}
+  ArtifactStreams(fleet::WorkerRegistry& registry, store::Database& database, const Clock& clock)
+      : registry_(registry), database_(database), clock_(clock) {}
   Task<Result<Place>> Upload(TeamId team, std::string platform, std::vector<std::string> tags,
                              http::BodyReader& tar, std::stop_token stop) override;
   Task<Result<std::unique_ptr<http::BodyReader>>> Download(Place place,
                                                            std::stop_token stop) override;
 
  private:
+  Task<void> Fill(fleet::WorkerClient& worker, std::string handle, http::BodyReader& tar,
+                  std::stop_token stop);
+
   fleet::WorkerRegistry& registry_;
   store::Database& database_;
+  const Clock& clock_;
 };
 
 }  // namespace pinion::app

@@ -10,6 +10,7 @@
 #include "http/server.h"
 #include "worker/baggageclaim_server.h"
 #include "worker/containers/containers.h"
+#include "worker/containers/cpu_watch.h"
 #include "worker/containers/disk_watch.h"
 #include "worker/containers/supervisor_program.h"
 #include "worker/garden_server.h"
@@ -39,6 +40,7 @@ struct LocalWorker::Parts {
   std::unique_ptr<worker::Containers> containers;
   std::unique_ptr<worker::VolumeStore> volumes;
   std::unique_ptr<worker::DiskWatch> disk_watch;
+  std::unique_ptr<worker::CpuWatch> cpu_watch;
   std::unique_ptr<worker::ImagePuller> images;
   std::unique_ptr<worker::GardenServer> garden;
   std::unique_ptr<worker::BaggageclaimServer> baggageclaim;
@@ -89,6 +91,11 @@ Task<Result<void>> LocalWorker::Start() {
                                .files_max = options_.worker_container_files,
                                .own_files = worker::VolumeStore::OwnFiles});
   parts.disk_watch->Start();
+  if (options_.worker_fair_cpu) {
+    parts.cpu_watch = std::make_unique<worker::CpuWatch>(
+        executor_, timers_, parts.pool, log_, *parts.containers, worker::CpuWatchOptions{});
+    parts.cpu_watch->Start();
+  }
 
   parts.garden =
       std::make_unique<worker::GardenServer>(*parts.containers, parts.pool, timers_, log_);
@@ -113,6 +120,7 @@ Task<void> LocalWorker::Shutdown() {
   if (parts.garden_http) co_await parts.garden_http->Shutdown(kShutdownGrace);
   if (parts.baggageclaim_http) co_await parts.baggageclaim_http->Shutdown(kShutdownGrace);
   if (parts.baggageclaim) co_await parts.baggageclaim->Shutdown();
+  if (parts.cpu_watch) co_await parts.cpu_watch->Shutdown();
   if (parts.disk_watch) co_await parts.disk_watch->Shutdown();
   if (parts.containers) co_await parts.containers->Shutdown();
   if (parts.network) co_await parts.network->Shutdown();

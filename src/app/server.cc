@@ -331,7 +331,7 @@ Task<Result<void>> Server::Serve() {
   const Executor executor = loop_.executor();
   p.manual_checks = std::make_unique<ManualChecks>(*p.database, *p.engine);
   p.hijacking = std::make_unique<Hijacking>(*p.fleet);
-  p.artifacts = std::make_unique<ArtifactStreams>(*p.fleet, *p.database);
+  p.artifacts = std::make_unique<ArtifactStreams>(*p.fleet, *p.database, p.timers->clock());
   p.services = std::make_unique<api::Services>(
       api::Services{.database = *p.database,
                     .clock = p.clock,

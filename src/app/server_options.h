@@ -63,6 +63,7 @@ struct ServerOptions {
   std::string worker_network_pool;
   std::vector<std::string> worker_dns_servers;
   bool worker_allow_host_access = false;
+  bool worker_fair_cpu = true;
   std::vector<std::string> worker_restricted_networks;
   int worker_container_processes = 4096;
   ByteSize worker_container_disk;

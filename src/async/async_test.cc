@@ -51,6 +51,28 @@ TEST(TimersTest, VirtualTimeFiresInOrderAndCancelsOnStop) {
   EXPECT_FALSE(timers.Next());
 }
 
+TEST(TaskGroupTest, LiveTasksAreCountedByTheNamesOfTheirGroups) {
+  Loop loop("test");
+  VirtualClock clock;
+  Timers timers(clock);
+  TaskGroup first(loop.executor(), Logger(), "counted");
+  TaskGroup second(loop.executor(), Logger(), "counted");
+  const auto sleeper = [](Timers& t, std::stop_token stop) -> Task<void> {
+    co_await t.Sleep(1s, stop);
+  };
+  first.Spawn(sleeper(timers, first.stop_token()));
+  second.Spawn(sleeper(timers, second.stop_token()));
+  loop.Poll();
+  EXPECT_EQ(TaskGroup::Live()["counted"], 2);
+  second.RequestStop();
+  loop.RunUntilDone(second.Join());
+  EXPECT_EQ(TaskGroup::Live()["counted"], 1) << "a task that was cancelled is gone";
+  clock.Set(clock.Steady() + 1s);
+  timers.FireDue();
+  loop.RunUntilDone(first.Join());
+  EXPECT_FALSE(TaskGroup::Live().contains("counted"));
+}
+
 TEST(DeadlineTest, TellsItsOwnExpiryFromTheParentsStop) {
   VirtualClock clock;
   Timers timers(clock);

@@ -1,8 +1,12 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "async/task.h"
@@ -31,6 +35,10 @@ class TaskGroup {
   Task<void> Join();
   std::size_t size() const { return running_; }
 
+  /// How many tasks of all groups of this process run now, by the groups' names: each is a
+  /// coroutine with those that it awaits, and no other coroutine lives. From any thread.
+  static std::map<std::string, std::int64_t> Live();
+
  private:
   void Finished(const std::exception_ptr& error);
 
@@ -39,6 +47,7 @@ class TaskGroup {
   std::string name_;
   std::stop_source stop_;
   std::size_t running_ = 0;
+  std::atomic<std::int64_t>& live_;  ///< of all groups of this name
   std::vector<Waker<bool>> joining_;
 };
 

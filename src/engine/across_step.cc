@@ -2,37 +2,12 @@
 
 #include "engine/control_steps.h"
 #include "engine/steps.h"
+#include "engine/text_params.h"
 #include "protocol/events.h"
 #include "vars/template.h"
 
 namespace pinion::engine {
 namespace {
-
-/// A plan whose tasks' params are texts, whatever their values were: a var may be a number.
-/// Plans are as deep as their reader allows.
-Json WithTextParams(const Json& json, bool in_task = false) {
-  if (json.IsArray()) {
-    JsonArray items;
-    for (const Json& item : json.AsArray())
-      items.push_back(WithTextParams(item));
-    return items;
-  }
-  if (!json.IsObject()) return json;
-  JsonObject members;
-  for (const auto& [name, value] : json.AsObject()) {
-    if (in_task && name == "params" && value.IsObject()) {
-      JsonObject texts;
-      for (const auto& [param, content] : value.AsObject()) {
-        texts.Set(param,
-                  content.IsString() ? content : Json(content.IsNull() ? "" : ToText(content)));
-      }
-      members.Set(name, std::move(texts));
-    } else {
-      members.Set(name, WithTextParams(value, name == "task" || (in_task && name == "config")));
-    }
-  }
-  return members;
-}
 
 // Combinations beyond this are a mistake in the pipeline, not a build.
 constexpr std::size_t kSubstepsMax = 10'000;

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "store/artifacts.h"
 #include "store/testing.h"
 #include "store/volumes.h"
 #include "store/workers.h"
@@ -315,6 +316,25 @@ TEST_P(FleetRowsTest, AResourceCacheIsOnePerWorkerAndLivesWhileItIsUsed) {
     EXPECT_EQ(MarkUnneededVolumes(t, {}), 0);
     EXPECT_EQ(MarkUnneededVolumes(t, unused_goes_at_once), 1);
     EXPECT_EQ(FindVolume(t, "first")->state, ResidentState::kDestroying);
+  });
+}
+
+TEST_P(FleetRowsTest, AnUploadsVolumeGoesRightAfterItsArtifactOrWhenNobodyFillsItAnyMore) {
+  Write([](Transaction& t) {
+    CreateVolume(t, Volume("kept", volume_types::kArtifact));
+    SetVolumeCreated(t, "kept");
+    CreateArtifact(t, TeamId{1}, "", BuildId{}, "w", "kept");
+    CreateVolume(t, Volume("filling", volume_types::kArtifact));
+    CreateVolume(t, Volume("left", volume_types::kArtifact));
+    t.Execute("update volumes set created_at = created_at - 1000 where state = 'creating'");
+    KeepMaking(t, "filling");
+    EXPECT_EQ(MarkUnneededVolumes(t, {}), 1);
+    EXPECT_EQ(ListDoomedVolumes(t), (std::vector<Doomed>{{"w", "left"}}));
+    EXPECT_FALSE(SetVolumeCreated(t, "left"));
+    t.Execute("delete from artifacts");
+    EXPECT_EQ(MarkUnneededVolumes(t, {}), 1);
+    EXPECT_EQ(FindVolume(t, "kept")->state, ResidentState::kDestroying);
+    EXPECT_EQ(FindVolume(t, "filling")->state, ResidentState::kCreating);
   });
 }
 

@@ -91,6 +91,11 @@ bool SetVolumeDestroying(Transaction& transaction, std::string_view handle) {
              {handle}) > 0;
 }
 
+void KeepMaking(Transaction& transaction, std::string_view handle) {
+  transaction.Execute("update volumes set created_at = $2 where handle = $1 and state = 'creating'",
+                      {handle, transaction.now()});
+}
+
 void DeleteVolume(Transaction& transaction, std::string_view handle) {
   transaction.Execute("delete from volumes where handle = $1", {handle});
 }
@@ -240,20 +245,22 @@ int MarkUnneededVolumes(Transaction& transaction, const VolumeRetention& retenti
       "delete from artifacts where created_at < $1 and not exists (select 1 from builds b where "
       "b.id = artifacts.build_id and b.status in ('pending', 'started'))",
       {now - retention.artifact_seconds});
-  // Rows that are in the middle of being made belong to somebody for the first ten minutes.
+  // Rows that are in the middle of being made belong to somebody for the first ten minutes; an
+  // upload's for a while since it was last heard of. A made one has its artifact, or had it.
   std::int64_t changed = transaction.Execute(
       "update volumes set state = 'destroying' where state <> 'destroying' and "
-      "(state = 'created' or created_at < $1) and case type "
+      "(state = 'created' or created_at < $1 or (type = 'artifact' and created_at < $2)) and "
+      "case type "
       "when 'container' then container_handle is null "
       "when 'resource' then resource_cache_id is null "
       "when 'task-cache' then task_cache_key is null or not exists (select 1 from jobs j "
       "join pipelines p on p.id = j.pipeline_id where j.id = volumes.task_cache_job_id "
       "and j.active = 1 and p.archived = 0) "
-      "when 'artifact' then container_handle is null and created_at < $1 and not exists ("
+      "when 'artifact' then container_handle is null and not exists ("
       "select 1 from artifacts a where a.volume_handle = volumes.handle) "
       "else 1 = 0 end and not exists ("
       "select 1 from volumes child where child.parent_handle = volumes.handle)",
-      {now - 600});
+      {now - 600, now - 90});
   changed += DeleteMissing(transaction, "volumes", retention.missing_seconds);
   return static_cast<int>(changed);
 }

@@ -44,6 +44,9 @@ VolumeRow CreateVolume(Transaction& transaction, const VolumeRow& volume);
 /// False if it is gone or being destroyed.
 bool SetVolumeCreated(Transaction& transaction, std::string_view handle);
 bool SetVolumeDestroying(Transaction& transaction, std::string_view handle);
+/// One that is being made is taken for abandoned some time after this was called last: after 90 s
+/// an upload, after ten minutes others.
+void KeepMaking(Transaction& transaction, std::string_view handle);
 void DeleteVolume(Transaction& transaction, std::string_view handle);
 
 std::optional<VolumeRow> FindVolume(Transaction& transaction, std::string_view handle);
