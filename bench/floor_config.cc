@@ -3,6 +3,7 @@
 //
 //   floor_config FILE ROWS DATABASE COUNT
 #include <sqlite3.h>
+#include <unistd.h>
 #include <yaml.h>
 
 #include <cstdio>
@@ -51,9 +52,11 @@ void Save(sqlite3* database, const std::string& text, int rows) {
   sqlite3_prepare_v2(database, "insert into things (name, config) values (?, ?)", -1, &insert,
                      nullptr);
   const std::size_t share = text.size() / static_cast<std::size_t>(rows);
+  // One run follows another on the same database.
+  static const std::string run = std::to_string(getpid()) + "-";
   static int number = 0;
   for (int i = 0; i < rows; ++i) {
-    const std::string name = "thing-" + std::to_string(++number);
+    const std::string name = run + std::to_string(++number);
     sqlite3_bind_text(insert, 1, name.data(), static_cast<int>(name.size()), SQLITE_TRANSIENT);
     sqlite3_bind_text(insert, 2, text.data() + share * static_cast<std::size_t>(i),
                       static_cast<int>(share), SQLITE_STATIC);

@@ -1,15 +1,18 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "supervisor.h"
 
 enum { kReadBytes = 256 << 10, kPipeBytes = 256 << 10, kDrainBytesMax = 2 << 20 };
+enum { kGatherBytes = 128 << 10, kGatherMicroseconds = 5000, kFlowMicroseconds = 1000 };
 
 static const char* const kLogNames[kStreams] = {"stdout", "stderr"};
 
@@ -95,13 +98,45 @@ bool WantsOutput(const struct Process* process, int stream, int64_t limit) {
          process->size[stream] - process->delivered[stream] < limit;
 }
 
+static ssize_t Read(int file, char* bytes, size_t room) {
+  ssize_t count;
+  do {
+    count = read(file, bytes, room);
+  } while (count < 0 && errno == EINTR);
+  return count;
+}
+
+static int64_t Microseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* A terminal gives a line or some 4 kB at a time. While one piece follows the other, they are
+ * gathered for a few milliseconds: each costs a write here and a turn in the worker. */
+static ssize_t Gather(struct Process* process, char* bytes) {
+  const int64_t begun = Microseconds();
+  const bool flows = begun - process->read_at < kFlowMicroseconds;
+  ssize_t total = 0;
+  for (;;) {
+    const ssize_t count = Read(process->output[0], bytes + total, kReadBytes - (size_t)total);
+    process->read_at = Microseconds();
+    if (count <= 0) return total > 0 ? total : count;
+    total += count;
+    if (!flows || total >= kGatherBytes || process->read_at - begun >= kGatherMicroseconds) {
+      return total;
+    }
+    struct pollfd wait = {process->output[0], POLLIN, 0};
+    if (poll(&wait, 1, 1) <= 0) return total;
+  }
+}
+
 /* Bytes moved; 0 when nothing is there, and at the end, when the stream is closed. */
 ssize_t MoveOutput(struct Process* process, int stream) {
   static char buffer[kReadBytes];
-  ssize_t count;
-  do {
-    count = read(process->output[stream], buffer, sizeof buffer);
-  } while (count < 0 && errno == EINTR);
+  const int output = process->output[stream];
+  const ssize_t count =
+      process->terminal ? Gather(process, buffer) : Read(output, buffer, sizeof buffer);
   if (count < 0 && errno == EAGAIN) return 0;
   if (count <= 0) { /* EIO is the end of a terminal */
     CloseFd(&process->output[stream]);

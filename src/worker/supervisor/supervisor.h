@@ -16,6 +16,7 @@ struct Process {
   int log[kStreams];      /* the log files */
   int64_t size[kStreams]; /* bytes in the log files */
   int64_t delivered[kStreams];
+  int64_t read_at; /* when a terminal's output was read last; microseconds */
   int input; /* where its input goes; -1 when closed */
   bool started;
   int64_t pid;
@@ -39,7 +40,7 @@ void CloseProcess(struct Process* process);
 
 /* Whether the stream may be read: not at its end, and not too far ahead of its reader. */
 bool WantsOutput(const struct Process* process, int stream, int64_t limit);
-/* Moves what is there, up to 64 KiB, to the log file; waits while the disk is full. Bytes moved; 0
+/* Moves what is there, up to 256 KiB, to the log file; waits while the disk is full. Bytes moved; 0
  * when nothing is there, and at the end, when the stream is closed. */
 ssize_t MoveOutput(struct Process* process, int stream);
 /* The process has ended: reads what its pipes still hold, then writes its exit file. Does nothing
