@@ -84,15 +84,7 @@ def main():
         for outcome in pool.map(lambda t: run(t[0], t[1], folder, 600), units):
             account(outcome)
     for name, command in whole:
-        outcome = run(name, command, folder, 900)
-        if outcome[1] != 0:
-            # Whole systems on a busy machine: what passes at the second try is named as flaky, with the
-            # first try's log kept, so that its cause can be found.
-            kept = outcome[3].rename(outcome[3].with_suffix(".first.log"))
-            outcome = run(name, command, folder, 900)
-            if outcome[1] == 0:
-                print(f"  FLAKY {name}: failed at the first try, see {kept}", flush=True)
-        account(outcome)
+        account(run(name, command, folder, 900))
     print(f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped")
     return 1 if counts["failed"] else 0
 
