@@ -5,7 +5,7 @@ JOBS ?= $(shell nproc)
 MINUTES ?= 10
 FROM ?= 1
 
-.PHONY: help quickstart build test test-storm test-tsan fuzz fuzz-coverage fuzz-minimise fuzz-build check simulate simulate-mutants tidy format bench soak build-times clean packages-build packages-test packages-run
+.PHONY: help quickstart build test test-storm test-tsan fuzz fuzz-coverage fuzz-minimise fuzz-build check simulate simulate-mutants tidy format bench soak neighbours build-times clean packages-build packages-test packages-run
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1\t/' | expand -t 14
@@ -64,6 +64,9 @@ tidy: packages-build  ## clang-tidy on every source; what was clean is remembere
 
 format:  ## format every source in place
 	@git ls-files '*.h' '*.cc' | xargs clang-format-19 -i
+
+neighbours: build  ## how much slower builds are beside tasks that take what they can; on a quiet machine
+	@tests/neighbours.py build/release
 
 soak: build  ## many builds of every kind, with kills; nothing may be left (BUILDS=5000)
 	@tests/soak.py build/release --builds $(or $(BUILDS),5000)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Whatever one task takes of the machine, its neighbours' builds take at most a fifth longer.
 
-Usage: test_neighbours.py BUILD_FOLDER [--gtest_output=json:FILE]. Needs root. Runs in namespaces of its own; everything is bounded.
+Usage: neighbours.py BUILD_FOLDER [--gtest_output=json:FILE]. Needs root. Runs in namespaces of its own; everything is bounded.
 
 Each hog runs as a task, while builds of another job are timed from their trigger to the end of their events, and compared with the same
 builds without the hog. Other work on the machine can only make it look worse, so the best of three tries counts.
