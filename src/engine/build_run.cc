@@ -86,8 +86,8 @@ void BuildRun::EmitEnd(store::BuildStatus status) {
   // How far the log covers the build's stages tells the status, too.
   const auto end =
       static_cast<std::uint64_t>(Stage::kFinished) + static_cast<std::uint64_t>(status);
-  writer_->Append(protocol::StatusEvent(store::Name(status), now()),
-                  events::Coverage{.plan_id = "", .stream = kStageStream, .end = end});
+  writer_->AppendLast(protocol::StatusEvent(store::Name(status), now()),
+                      events::Coverage{.plan_id = "", .stream = kStageStream, .end = end});
 }
 
 std::optional<store::BuildStatus> BuildRun::DecidedEnd() const {

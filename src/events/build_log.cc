@@ -51,6 +51,7 @@ void BuildLog::OpenForWriting() {
   writer_open_ = true;
   finish_wanted_ = false;
   finished_ = false;
+  last_event_.reset();
   ended_ = false;
   removed_ = false;
   last_sync_ = context_->timers.clock().Steady();
@@ -81,6 +82,14 @@ std::uint64_t BuildLog::Append(const protocol::Event& event,
   const std::size_t before = chunk.bytes();
   chunk.Append(event, coverage);
   return Appended(before, coverage);
+}
+
+std::uint64_t BuildLog::AppendLast(const protocol::Event& event,
+                                   const std::optional<Coverage>& coverage) {
+  // A chunk of its own, as readers take whole ones.
+  CloseOpenChunk();
+  last_event_ = next_event_;
+  return Append(event, coverage);
 }
 
 std::uint64_t BuildLog::AppendLog(const protocol::Origin& origin, std::int64_t time,
@@ -162,9 +171,10 @@ Task<BuildLog::Slice> BuildLog::Read(std::uint64_t position, bool running, std::
   for (;;) {
     ThrowIfStopped(stop);
     if (removed_) co_return Slice{};
+    const bool all_shown = !last_event_ || position < *last_event_ || finished_ || !writer_open_;
     std::uint64_t memory_start = open_ ? open_->first_event() : next_event_;
     if (!chunks_.empty()) memory_start = chunks_.front()->first_event();
-    if (position < memory_start) {
+    if (all_shown && position < memory_start) {
       const auto after =
           std::ranges::upper_bound(segments_, position, {}, &SegmentInfo::first_event);
       if (after == segments_.begin()) {
@@ -178,7 +188,7 @@ Task<BuildLog::Slice> BuildLog::Read(std::uint64_t position, bool running, std::
       }
       co_return Slice{std::move(chunk), position};
     }
-    if (position < next_event_) {
+    if (all_shown && position < next_event_) {
       if (open_ && position >= open_->first_event()) CloseOpenChunk();
       const auto after = std::ranges::upper_bound(
           chunks_, position, {}, [](const ChunkPointer& chunk) { return chunk->first_event(); });

@@ -65,6 +65,7 @@ class BuildLog : public std::enable_shared_from_this<BuildLog> {
   bool writer_open() const { return writer_open_; }
   void CloseWriter();
   std::uint64_t Append(const protocol::Event& event, const std::optional<Coverage>& coverage);
+  std::uint64_t AppendLast(const protocol::Event& event, const std::optional<Coverage>& coverage);
   std::uint64_t AppendLog(const protocol::Origin& origin, std::int64_t time,
                           std::string_view payload, const std::optional<Coverage>& coverage);
   std::uint64_t Covered(const CoverageKey& key) const;
@@ -153,6 +154,7 @@ class BuildLog : public std::enable_shared_from_this<BuildLog> {
   bool writer_open_ = false;
   bool finish_wanted_ = false;
   bool finished_ = false;
+  std::optional<std::uint64_t> last_event_;  ///< not shown before it is finished
   bool ended_ = false;
   bool removed_ = false;
   bool shutting_down_ = false;

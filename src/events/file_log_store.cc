@@ -32,6 +32,10 @@ class FileLogWriter final : public BuildLogWriter {
                        const std::optional<Coverage>& coverage) override {
     return log_->Append(event, coverage);
   }
+  std::uint64_t AppendLast(const protocol::Event& event,
+                           const std::optional<Coverage>& coverage) override {
+    return log_->AppendLast(event, coverage);
+  }
   std::uint64_t AppendLog(const protocol::Origin& origin, std::int64_t time,
                           std::string_view payload,
                           const std::optional<Coverage>& coverage) override {

@@ -45,6 +45,12 @@ class BuildLogWriter {
                                   const std::optional<Coverage>& coverage = {}) {
     return Append(protocol::LogEvent(origin, time, payload), coverage);
   }
+  /// As Append(), for the event that says how the build ended: readers see it when Finish() is
+  /// called, for whoever sees it finds the build ended wherever else he looks.
+  virtual std::uint64_t AppendLast(const protocol::Event& event,
+                                   const std::optional<Coverage>& coverage = {}) {
+    return Append(event, coverage);
+  }
   /// Up to where that stream is covered by events that were appended or recovered.
   virtual std::uint64_t Covered(const std::string& plan_id, int attempt, int stream) const = 0;
   /// Bytes of all output (streams 1 and up) that are covered so far.

@@ -516,6 +516,31 @@ TEST(FileLogStoreTest, WaitingReadersAreWokenByAppendsStopsAndTheEnd) {
   EXPECT_TRUE(batch->end);
 }
 
+TEST(FileLogStoreTest, TheLastEventIsShownWhenTheLogIsFinished) {
+  TemporaryFolder folder;
+  House house(folder.path());
+  auto writer = house.Writer();
+  auto reader = house.Reader(0, true);
+  AppendLine(*writer, 0);
+  EXPECT_EQ(writer->AppendLast(Line(1)), 1U);
+  house.Flush(*writer);
+  EXPECT_EQ(house.Next(*reader).items.size(), 1U);
+  auto read = [](BuildLogReader& from, std::optional<EventBatch>& out) -> Task<void> {
+    out = co_await from.Next({});
+  };
+  TaskGroup group(house.loop.executor(), Logger(), "readers");
+  std::optional<EventBatch> batch;
+  group.Spawn(read(*reader, batch));
+  house.loop.Poll();
+  EXPECT_FALSE(batch);
+  house.Finish(*writer);
+  house.loop.RunUntilDone(group.Join());
+  ASSERT_TRUE(batch);
+  ASSERT_EQ(batch->items.size(), 1U);
+  EXPECT_EQ(batch->items[0].id, 1U);
+  EXPECT_TRUE(house.Next(*reader).end);
+}
+
 TEST(FileLogStoreTest, AReaderOfABuildThatNeverStartedEndsWhenToldSo) {
   TemporaryFolder folder;
   House house(folder.path());
