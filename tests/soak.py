@@ -30,12 +30,12 @@ import world
 QUIET_SECONDS = 120  # from the last cause to nothing left
 MEMORY_FACTOR = 1.2
 MEMORY_BUILDS = 500  # after which the memory is taken first
-# What grows with what has happened, not with what is there.
-GROWING_TABLES = ("changes", "settings", "components", "revoked_tokens")
+# How far the change feed is trimmed is written down at its first trimming.
+GROWING_TABLES = ("settings",)
 # Retention in the soak is as short as it can be, so that two minutes suffice to see its end.
 RETENTION = ["--gc-interval", "2s", "--gc-one-off-grace-period", "5s", "--gc-hijack-grace-period", "5s", "--gc-artifact-grace-period", "5s",
              "--gc-unused-cache-grace-period", "5s", "--gc-unused-scope-grace-period", "5s", "--one-off-build-retention", "5s",
-             "--default-build-logs-to-retain", "20"]
+             "--change-feed-retention", "10s", "--default-build-logs-to-retain", "20"]
 DONE = ("succeeded", "failed", "errored", "aborted")
 
 
