@@ -362,8 +362,11 @@ class Soak:
         while any(thread.is_alive() for thread in threads):
             if kill_at and builds - len(left) >= kill_at[-1] and not errors:
                 kill_at.pop()
-                self.server.kill()
-                self.server.start()
+                try:
+                    self.server.kill()
+                    self.server.start()
+                except BaseException as error:  # the threads would go on asking
+                    errors.append(error)
             time.sleep(0.02)
         self.killing = False
         if errors:
