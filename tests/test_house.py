@@ -25,6 +25,7 @@ OWN_OPTIONS = {
     "worker-container-processes": "upstream limits no processes",
     "worker-container-disk": "upstream limits no disk space",
     "worker-container-files": "upstream limits no files",
+    "worker-container-write-rate": "upstream limits no disk throughput",
     "worker-fair-cpu": "upstream leaves that to the kernel alone",
     "worker-containers-memory": "upstream limits tasks only, not all of them together",
     "max-build-log-size": "upstream stores any amount of output",

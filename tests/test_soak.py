@@ -5,6 +5,7 @@ Usage: test_soak.py BUILD_FOLDER [--gtest_output=json:FILE]
 """
 import pathlib
 import tempfile
+import time
 import unittest
 
 import harness
@@ -21,7 +22,10 @@ class SoakTest(unittest.TestCase):
         path.chmod(0o711)
         world.run("ip", "link", "set", "lo", "up")
         # Memory tells nothing after so few builds, and less with a sanitizer in it.
-        findings = soak.soak(path, builds=40, at_once=8, kills=1, seed=7, memory_factor=None)
+        begun = time.monotonic()
+        findings = soak.soak(path, builds=40, at_once=8, kills=1, seed=7, memory_factor=None,
+                             but=("deaf",))  # each takes the ten seconds of grace
+        print(f"{time.monotonic() - begun:.0f} s")
         self.assertEqual(findings, [])
 
 

@@ -77,6 +77,7 @@ Task<Result<void>> LocalWorker::Start() {
   worker::ContainersOptions containers{.work_dir = work,
                                        .processes_max = options_.worker_container_processes,
                                        .memory_max = options_.worker_containers_memory.bytes,
+                                       .write_rate = options_.worker_container_write_rate.bytes,
                                        .dns_servers = options_.worker_dns_servers};
   if (!options_.worker_runtime.empty()) containers.runtime = options_.worker_runtime;
   parts.containers = std::make_unique<worker::Containers>(executor_, timers_, log_, parts.pool,

@@ -119,7 +119,23 @@ Requirement StateFolder(const ServerOptions& options) {
   return Met("state folder", options.state_dir);
 }
 
-/// Whether the address can be bound now. Port 0 always can.
+/// Binds the address and lets go of it: an errno, or 0. What a server was about to start when it
+/// was killed holds that server's sockets until its own program runs, so a moment is waited.
+int TryToBind(const sockaddr* address, socklen_t size) {
+  constexpr int kTries = 50;
+  constexpr useconds_t kPause = 20'000;
+  for (int i = 1;; ++i) {
+    const int fd = ::socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const int one = 1;
+    ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    const int failed = ::bind(fd, address, size) == 0 ? 0 : errno;
+    ::close(fd);
+    if (failed != EADDRINUSE || i == kTries) return failed;
+    ::usleep(kPause);
+  }
+}
+
+/// Whether the address can be bound. Port 0 always can.
 Requirement Port(const ServerOptions& options) {
   const std::string where = options.bind_ip + ":" + std::to_string(options.bind_port);
   sockaddr_in6 address6{.sin6_family = AF_INET6,
@@ -130,13 +146,9 @@ Requirement Port(const ServerOptions& options) {
   if (!is4 && inet_pton(AF_INET6, options.bind_ip.c_str(), &address6.sin6_addr) != 1) {
     return Missing("port", "'" + options.bind_ip + "' is no IP address", "mend --bind-ip");
   }
-  const int fd = ::socket(is4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const int one = 1;
-  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   const auto* address = is4 ? reinterpret_cast<const sockaddr*>(&address4)
                             : reinterpret_cast<const sockaddr*>(&address6);
-  const int failed = ::bind(fd, address, is4 ? sizeof address4 : sizeof address6) == 0 ? 0 : errno;
-  ::close(fd);
+  const int failed = TryToBind(address, is4 ? sizeof address4 : sizeof address6);
   if (failed == 0) return Met("port", where + " is free");
   const std::string cure = failed == EADDRINUSE
                                ? "stop what listens there (ss -ltnp), or choose another --bind-port"

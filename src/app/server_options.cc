@@ -100,6 +100,8 @@ void ServerOptions::Declare(Options& options) {
       "what a container may write to disk; half of the disk if not given");
   add("worker-container-files", worker_container_files,
       "files that a container may write to disk; half of the disk's if not given");
+  add("worker-container-write-rate", worker_container_write_rate,
+      "what a container may write to disk in a second; any amount if not given");
   add("worker-fair-cpu", worker_fair_cpu,
       "let containers that use more than their fair part of the CPUs run behind the others");
   add("worker-containers-memory", worker_containers_memory,

@@ -68,6 +68,7 @@ struct ServerOptions {
   int worker_container_processes = 4096;
   ByteSize worker_container_disk;
   int worker_container_files = 0;
+  ByteSize worker_container_write_rate;
   ByteSize worker_containers_memory;
 
   ByteSize max_build_log_size{4LL << 30};

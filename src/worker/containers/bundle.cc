@@ -85,6 +85,11 @@ Result<Json> LinuxSection(const ContainerSpec& spec, const BundleContext& contex
   auto resources = LimitResources(spec.limits, context.processes_max, *context.cgroups);
   if (!resources) return resources;
   resources->AsObject().Set("devices", DeviceRules(spec.privileged));
+  if (context.write_rate > 0) {
+    auto writes = LimitWrites(context.work_dir, context.write_rate, *context.cgroups);
+    if (!writes) return writes;
+    resources->AsObject().Set("blockIO", std::move(*writes));
+  }
   JsonArray namespaces{Namespace("pid", ""), Namespace("ipc", ""), Namespace("uts", ""),
                        Namespace("mount", ""), Namespace("network", context.network_namespace)};
   JsonObject section{{"resources", std::move(*resources)},

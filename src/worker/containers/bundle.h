@@ -19,6 +19,8 @@ struct BundleContext {
   std::string network_namespace;     ///< path; empty: a new one with loopback only
   std::string user_namespace;        ///< path of one that owns the network's; empty: a new one
   std::int64_t processes_max = 0;    ///< of a container that names no limit; 0: any
+  std::int64_t write_rate = 0;       ///< bytes a second to the folder's disk; 0: any
+  std::filesystem::path work_dir;    ///< on the disk that write_rate is about
   std::string compiled_seccomp;      ///< empty: the runtime compiles the profile
 };
 

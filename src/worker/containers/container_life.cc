@@ -98,6 +98,8 @@ Task<void> Container::Start() {
                                .network_namespace = path_of(slot.network),
                                .user_namespace = path_of(slot.user),
                                .processes_max = services_.options.processes_max,
+                               .write_rate = services_.options.write_rate,
+                               .work_dir = services_.options.work_dir,
                                .compiled_seccomp = services_.launcher.compiled_seccomp()});
         if (!bundle) return std::unexpected(std::move(bundle).error());
         written = linux::ReplaceFile(folder_.run_path() / "config.json", ToText(*bundle));

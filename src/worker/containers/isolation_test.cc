@@ -156,6 +156,22 @@ TEST_F(IsolationTest, WithoutLimitsAskedForThereAreThoseOfTheWorker) {
   EXPECT_LE(std::abs(std::stoll(all) - MemoryForContainers()), 4096) << all;
 }
 
+TEST_F(IsolationTest, WritesAreLimitedOnTheWholeDiskThatAFolderIsOn) {
+  const linux::CgroupLayout& cgroups = worker_->containers().launcher().cgroups();
+  const auto limited = LimitWrites(folder_.path(), 1 << 20, cgroups);
+  if (!limited) GTEST_SKIP() << limited.error().message;
+  const auto on_none = LimitWrites("/proc", 1 << 20, cgroups);
+  ASSERT_FALSE(on_none);
+  EXPECT_NE(on_none.error().message.find("/proc lies on no single disk"), std::string::npos)
+      << on_none.error().message;
+  const Json& device = limited->Find("throttleWriteBpsDevice")->AsArray().at(0);
+  EXPECT_EQ(device.IntegerAt("rate"), 1 << 20);
+  const std::string path = "/sys/dev/block/" + std::to_string(device.IntegerAt("major")) + ":" +
+                           std::to_string(device.IntegerAt("minor"));
+  EXPECT_TRUE(fs::exists(path)) << path;
+  EXPECT_FALSE(fs::exists(path + "/partition")) << path;
+}
+
 TEST_F(IsolationTest, WhoWaitsForAProcessHearsWhyItsContainerWasEnded) {
   auto container = Create(Spec("ended"));
   auto process = loop().RunUntilDone(container->Run(Script("sleep 1000"), {}));

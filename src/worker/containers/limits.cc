@@ -1,8 +1,11 @@
 #include "worker/containers/limits.h"
 
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "base/files.h"
@@ -63,6 +66,33 @@ Result<Json> LimitResources(const protocol::garden::Limits& limits, std::int64_t
     resources.Set("pids", JsonObject{{"limit", processes_max}});
   }
   return resources;
+}
+
+Result<Json> LimitWrites(const fs::path& folder, std::int64_t bytes_per_second,
+                         const linux::CgroupLayout& cgroups) {
+  if (auto there = Require(cgroups, cgroups.unified() ? "io" : "blkio", "write rate"); !there) {
+    return std::unexpected(there.error());
+  }
+  struct stat status{};
+  if (::stat(folder.c_str(), &status) != 0) {
+    return std::unexpected(SystemError("stat " + folder.string(), errno));
+  }
+  // The kernel wants the whole disk, not a part of it.
+  const fs::path device = fs::path("/sys/dev/block") / (std::to_string(major(status.st_dev)) + ":" +
+                                                        std::to_string(minor(status.st_dev)));
+  std::error_code error;
+  const fs::path disk =
+      fs::exists(device / "partition", error) ? fs::canonical(device, error).parent_path() : device;
+  const std::string text = ReadFile(disk / "dev").value_or("");
+  const std::size_t colon = text.find(':');
+  if (colon == std::string::npos) {
+    return Fail(ErrorKind::kInvalid, "the write rate cannot be limited: " + folder.string() +
+                                         " lies on no single disk; remove the limit");
+  }
+  return JsonObject{{"throttleWriteBpsDevice",
+                     JsonArray{JsonObject{{"major", std::atoll(text.c_str())},
+                                          {"minor", std::atoll(text.c_str() + colon + 1)},
+                                          {"rate", bytes_per_second}}}}};
 }
 
 std::int64_t MemoryForContainers() {

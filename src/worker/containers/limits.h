@@ -1,5 +1,7 @@
 #pragma once
 
+#include <filesystem>
+
 #include "base/json.h"
 #include "linux/cgroup.h"
 #include "protocol/garden.h"
@@ -12,6 +14,13 @@ namespace pinion::worker {
 /// `processes_max` is for specifications that name none, where the machine can keep it; 0: any.
 Result<Json> LimitResources(const protocol::garden::Limits& limits, std::int64_t processes_max,
                             const linux::CgroupLayout& cgroups);
+
+/// "blockIO" of an OCI configuration: at most so many bytes a second written to the disk that
+/// `folder` lies on. Cgroup v1 counts what processes write themselves and wait for (fsync,
+/// O_DIRECT), v2 also what the kernel writes for them later. kInvalid if it cannot be kept here: no
+/// controller, or a file system that is on no single disk. Blocks.
+Result<Json> LimitWrites(const std::filesystem::path& folder, std::int64_t bytes_per_second,
+                         const linux::CgroupLayout& cgroups);
 
 /// Limits all that is below this cgroup together to so much memory; makes the cgroup. What
 /// containers take then cannot starve the server and their supervisors. Blocks.

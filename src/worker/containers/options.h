@@ -21,6 +21,7 @@ struct ContainersOptions {
   /// Memory of all containers together, page cache included; 0: what the machine has, less a tenth
   /// for everything else.
   std::int64_t memory_max = 0;
+  std::int64_t write_rate = 0;  ///< bytes a second that a container may write to disk; 0: any
   Duration grace_time = std::chrono::seconds(10);  ///< from TERM to KILL, unless the container says
   std::vector<std::string> dns_servers;            ///< none: those of the host
   std::vector<std::string> extra_hosts;            ///< lines of /etc/hosts
