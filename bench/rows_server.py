@@ -30,6 +30,8 @@ def task(name, script, **more):
 
 # The fastest producer there is, so that the log is the bottleneck: what it prints stands in the page cache. It is made once.
 COPIED = config(task("print", '[ -f log/text ] || { "$0" "$@" > log/new; mv log/new log/text; }; cat log/text', caches=[{"path": "log"}]))
+# And a program that makes what it prints, on a terminal line by line.
+PRINTED = config(task("print", '"$0" "$@"'))
 
 
 class Programs:
@@ -38,7 +40,16 @@ class Programs:
     def __init__(self, folder, here, port):
         self.client = folder / "client"
         self.port = str(port)
+        self.terminal = folder / "floor_terminal"
         subprocess.run(["clang++-19", "-std=c++23", "-O2", "-o", self.client, here / "client.cc", "-lz"], check=True)
+        subprocess.run(["clang-19", "-O2", "-o", self.terminal, here / "floor_terminal.c"], check=True)
+
+    def through_terminal(self, folder, *command):
+        """Milliseconds of the program whose output goes through a terminal to a file."""
+        done = subprocess.run([self.terminal, folder / "floor-terminal", *command], stdout=subprocess.PIPE, text=True, check=True, stdin=subprocess.DEVNULL)
+        if (folder / "floor-terminal").stat().st_size != LINES * LINE_BYTES:
+            raise SystemExit("bench: not all went through the terminal")
+        return float(done.stdout)
 
     def start_watch(self, client, build, fast=1, slow=0, rate=0, encoding="plain"):
         return subprocess.Popen([self.client, "watch", self.port, client.token, str(build), str(fast), str(slow), str(rate), encoding],
@@ -104,11 +115,11 @@ def cat_milliseconds(folder):
     return (time.monotonic() - started) * 1e3
 
 
-def watched(run, programs, server, client, **watchers):
+def watched(run, programs, server, client, pipeline="log", **watchers):
     """One build of the log: when its task started, the last byte came and the build was seen as ended, and how memory grew."""
     memory = Memory(server.process.pid)
     asked = time.monotonic() * 1e3
-    build = client.do("POST", "/api/v1/teams/main/pipelines/log/jobs/job/builds")["id"]
+    build = client.do("POST", f"/api/v1/teams/main/pipelines/{pipeline}/jobs/job/builds")["id"]
     watch = programs.start_watch(client, build, **watchers)
     if client.wait_until_done(build, 300) != "succeeded":
         raise SystemExit(f"bench: build {build} did not succeed")
@@ -142,10 +153,12 @@ def watched_by_fly(client, folder):
 def measure_log(run, server, client, programs, folder, runs):
     runs = min(runs, 10)
     client.set_pipeline("log", COPIED)
+    client.set_pipeline("printed", PRINTED)
     printed_to_file(folder)
-    live, floor, grown, replay, replay_floor, zipped, by_fly = [], [], [], [], [], [], []
+    live, floor, terminal, grown, replay, replay_floor, zipped, by_fly = [], [], [], [], [], [], [], []
     for _ in range(runs + 1):
         floor.append(copied_to_file(folder))
+        terminal.append(programs.through_terminal(folder, "busybox", "cat", folder / "floor-log"))
         build = watched(run, programs, server, client)
         live.append(build["live"])
         grown.append(build["grown"])
@@ -158,14 +171,23 @@ def measure_log(run, server, client, programs, folder, runs):
             by_fly.append(watched_by_fly(client, folder))
         run.pause(0.5)
     run.progress("log", live[1:])
+    printed, printed_floor, printed_terminal = [], [], []
+    for _ in range(min(runs, 3) + 1):
+        printed_floor.append(printed_to_file(folder))
+        printed_terminal.append(programs.through_terminal(folder, "busybox", *awk()))
+        printed.append(watched(run, programs, server, client, "printed")["live"])
+    run.progress("log printed", printed[1:])
     size = f"{LINES * LINE_BYTES // 10**6} MB log of {LINES:,} lines"
     limit = LINES * LINE_BYTES / 150e6 * 1e3
     rows = [run.Row(f"{size}, printed as fast as a pipe takes it: task's start to the last byte at a watcher (150 MB/s are {limit:.0f} ms)", live[1:], "ms", limit, floor[1:], 3),
-            run.Row("the same: growth of the server's resident set", grown[1:], "MB", 30),
+            run.Row("the same; floor: through a terminal to a file, without any server", live[1:], "ms", None, terminal[1:]),
+            run.Row("the same lines made and printed one by one by `awk`; floor: that piped to a file", printed[1:], "ms", None, printed_floor[1:], 3),
+            run.Row("the same; floor: that through a terminal to a file", printed[1:], "ms", None, printed_terminal[1:]),
+            run.Row("growth of the server's resident set with the first", grown[1:], "MB", 30),
             run.Row("the same log read again, without compression (500 MB/s are 400 ms); floor: `cat`", replay[1:], "ms", LINES * LINE_BYTES / 500e6 * 1e3, replay_floor[1:]),
             run.Row("the same read again by a client that asks for gzip", zipped[1:], "ms", None, replay_floor[1:])]
     if by_fly:
-        rows.append(run.Row("the same live by upstream's fly (gzip): from its start to its end", by_fly[1:], "ms", None, floor[1:]))
+        rows.append(run.Row("the same live by upstream's fly (gzip): from its start to its end", by_fly[1:], "ms", None, terminal[1:]))
     return rows
 
 
