@@ -1,5 +1,4 @@
 #include <malloc.h>
-
 #include <sys/signalfd.h>
 #include <unistd.h>
 
