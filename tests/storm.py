@@ -170,6 +170,32 @@ class Server(world.Server):
         return done.stdout.decode(errors="replace")
 
 
+class Postgres:
+    """psql on the database of a URL of world.start_postgres()."""
+
+    def __init__(self, url):
+        self.command = ["runuser", "-u", "postgres", "--", "psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h",
+                        urllib.parse.unquote(url.split("@")[1].split("/")[0]), "postgres"]
+
+    def __call__(self, query):
+        return world.run(*self.command, "-c", query).stdout.strip()
+
+    def hold(self, query):
+        """Runs it in a transaction that stays open: end what is returned by let_go()."""
+        session = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        session.stdin.write(f"begin;\n{query};\nselect 'held';\n")
+        session.stdin.flush()
+        for line in session.stdout:
+            if line == "held\n":
+                return session
+        raise AssertionError(f"psql ended: {query}")
+
+    @staticmethod
+    def let_go(session):
+        session.stdin.close()
+        session.wait(10)
+
+
 def texts(events):
     """Text by the step's id, in order."""
     found = {}

@@ -171,6 +171,151 @@ class KilledServer(Case):
             self.assertEqual(len(set(seen)), 4, f"{kind} once for each task")
 
 
+class TwoServers(unittest.TestCase):
+    """Two servers on one database. Containers run on the second one's worker, which both reach; `first` runs the builds."""
+
+    LONG = 600
+    NUMBERED = "".join(f"line {i} of {LONG}\n" for i in range(1, LONG + 1))
+    COUNT = f"""
+        me=$(cat /proc/sys/kernel/random/uuid); echo $me >> out/starts; echo start $me; i=1
+        while [ $i -le {LONG} ]; do echo line $i of {LONG}; [ $((i % 10)) = 0 ] && sleep %s; i=$((i + 1)); done
+        echo end $me"""
+
+    @classmethod
+    def setUpClass(cls):
+        harness.require_root()
+        cls.folder = world.temporary_folder(cls)
+        cls.outside = world.Outside(cls.folder)
+        cls.addClassCleanup(cls.outside.stop)
+        url = world.start_postgres(cls)
+        cls.sql = storm.Postgres(url)
+        options = ["--log-level", "debug", "--build-log-dir", str(cls.folder / "logs")]
+        # Nothing is placed on the first one's worker: no step asks for its tag.
+        cls.first = storm.Server(cls.folder, *options, "--worker-name", "first", "--worker-tag", "first", "--worker-containerd-network-pool",
+                                 "10.81.0.0/16", database=url, port=8081, name="first")
+        cls.second = storm.Server(cls.folder, *options, "--worker-name", "second", database=url, port=8082, name="second")
+        for server in (cls.second, cls.first):
+            server.start()
+            cls.addClassCleanup(server.stop)
+        for server in (cls.first, cls.second):
+            server.login()
+        cls.node = (cls.folder / "first" / "node").read_text()
+
+    def start_on_first(self, job):
+        """A build that the first server runs; which of the two starts one is a race."""
+        for _ in range(20):
+            build = self.first.trigger(job)["id"]
+            owner = world.wait_for("it starts", lambda: self.sql(f"select owner_node from builds where id = {build} and owner_node is not null"))
+            if owner == self.node:
+                return build
+            self.first.ask("PUT", f"/api/v1/builds/{build}/abort")
+        self.fail("the first server starts no build")
+
+    def check_count(self, server, build):
+        self.assertEqual(server.wait_for_end(build, 120)["status"], "succeeded", storm.texts(server.events(build)))
+        events = server.events(build)
+        logs = list(storm.texts(events).values())
+        text = next(text for text in logs if text.startswith("start "))
+        first, rest = text.split("\n", 1)
+        numbers, last = rest.rsplit("end ", 1)
+        self.assertEqual(first.split()[1], last.strip(), "the process that ended is not the one that began")
+        self.assertEqual(storm.digest(numbers), storm.digest(self.NUMBERED), numbers)
+        self.assertIn("1\ntold\n", logs, "the container was started once")
+        self.assertEqual([e["data"]["status"] for e in events if e["event"] == "status"], ["started", "succeeded"])
+        for kind in ("initialize-task", "start-task", "finish-task"):
+            self.assertEqual(len([e for e in events if e["event"] == kind]), 2, kind)
+        return storm.digest(text)
+
+    def test_a_paused_one_is_taken_over_and_what_it_writes_is_refused(self):
+        first, second = self.first, self.second
+        first.set_pipeline("p", storm.pipeline(
+            count=[storm.task("count", self.COUNT % 0.6, outputs=["out"]), storm.task("tell", "cat out/starts | wc -l; echo told", inputs=["out"])],
+            short=[storm.task("wait", "while [ ! -e /tmp/go ]; do sleep 0.1; [ $((n = n + 1)) -gt 40 ] && exit 0; done")]))
+        build = self.start_on_first("count")
+        world.wait_for("it prints", lambda: "line 20 of" in first.events_so_far(build, 0.5))
+        init = {path.parent.name: path.read_text() for path in second.containers.glob(f"b{build}-*/pid")}
+        self.assertTrue(init)
+
+        # The end of another build waits in a transaction of the first server's while that is stopped.
+        short = self.start_on_first("short")
+        held = self.sql.hold("select id from jobs where name = 'short' for update")
+        world.wait_for("the end of the short one waits", lambda: self.sql("select count(*) from pg_stat_activity where wait_event_type = 'Lock'") != "0")
+        time.sleep(1)
+        old = int(self.sql(f"select owner_epoch from builds where id = {build}"))
+        first.process.send_signal(signal.SIGSTOP)
+        stopped = time.monotonic()
+        since = second.watched.end()
+        self.sql.let_go(held)
+        self.assertTrue(second.watched.wait("took over what a dead node held", since, 60), second.watched.tail())
+        print(f"taken over after {time.monotonic() - stopped:.1f} s", flush=True)
+        self.assertNotEqual(self.sql(f"select owner_node from builds where id = {build}"), self.node)
+        world.wait_for("the second one follows it", lambda: second.watched.wait('"stage":"first output"', since, 20))
+        handle = next(iter(init))
+        self.assertEqual(self.worker_answers(handle, old), "409")
+
+        since = first.watched.end()
+        first.process.send_signal(signal.SIGCONT)
+        refused = first.watched.wait("the build's end was refused here", since, 20)
+        self.assertTrue(refused, first.watched.tail())
+        self.assertIn(f"no longer holds lease {old}", refused)
+        self.assertTrue(first.watched.wait('"message":"lease acquired"', since, 20), first.watched.tail())
+
+        digests = {self.check_count(second, build), self.check_count(first, build)}
+        self.assertEqual(len(digests), 1)
+        self.assertEqual(init[handle], self.container_init_seen(handle, init[handle]))
+        for server in (first, second):
+            self.assertEqual(server.wait_for_end(short, 60)["status"], "succeeded")
+            self.assertEqual([e["data"]["status"] for e in server.events(short) if e["event"] == "status"], ["started", "succeeded"])
+        self.assertEqual(self.sql(f"select count(*) from changes where kind = 'build.finished' and object_id in ({build}, {short})"), "2")
+        # It goes on, under a later epoch.
+        after = self.start_on_first("short")
+        self.assertGreater(int(self.sql(f"select owner_epoch from builds where id = {after}")), old)
+        self.assertEqual(first.wait_for_end(after)["status"], "succeeded")
+
+    def worker_answers(self, handle, epoch):
+        """The status of a call about a container in that epoch's name."""
+        return world.run("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--unix-socket", self.second.state / "worker/garden.sock",
+                         "-H", f"X-Pinion-Epoch: {epoch}", f"http://worker/containers/{handle}/properties").stdout
+
+    def container_init_seen(self, handle, otherwise):
+        path = self.second.containers / handle / "pid"
+        return path.read_text() if path.exists() else otherwise
+
+    def test_its_worker_is_away(self):
+        self.first.set_pipeline("p", storm.pipeline(
+            count=[storm.task("count", self.COUNT % 0.1, outputs=["out"]), storm.task("tell", "cat out/starts | wc -l; echo told", inputs=["out"])]))
+        build = self.start_on_first("count")
+        world.wait_for("it prints", lambda: "line 20 of" in self.first.events_so_far(build, 0.5))
+        self.second.kill()
+        world.wait_for("it says for what it waits", lambda: "waiting for the worker: worker 'second'" in self.first.events_so_far(build, 0.5), 20)
+        self.assertEqual(self.first.build(build)["status"], "started")
+        self.second.start()
+        self.check_count(self.first, build)
+
+    def test_either_is_killed(self):
+        """The second one has the worker, the first one runs the builds: the death of either is not the other's."""
+        kills = max(6, KILLS // 4)
+        dice = random.Random(SEED)
+        self.first.set_pipeline("p", storm.pipeline(
+            count=[storm.task("count", self.COUNT % 0.05, outputs=["out"]), storm.task("tell", "cat out/starts | wc -l; echo told", inputs=["out"])]))
+        builds, killed = [], {"first": 0, "second": 0}
+        for _ in range(kills):
+            row = self.first.build(builds[-1]) if builds else None
+            if not builds or isinstance(row, dict) and row["status"] not in ("pending", "started"):
+                build = self.first.trigger("count")
+                builds += [build["id"]] if build else []
+            name, server = dice.choice([("first", self.first), ("second", self.second)])
+            mark = dice.choice(KilledServer.MARKS[:9])
+            server.watched.wait(mark, server.watched.end(), dice.uniform(0.2, 1.5))
+            server.kill()
+            killed[name] += 1
+            time.sleep(dice.choice([0, 0, 0.3, 1]))
+            server.start()
+        for build in builds:
+            self.check_count(self.first, build)
+        print(f"{killed} kills over {len(builds)} builds, seed {SEED}", flush=True)
+
+
 class LongOutput(Case):
     def test_what_the_log_has_for_good_takes_no_disk_twice(self):
         self.server.set_pipeline("long", storm.pipeline(job=[storm.task("print", "yes 0123456789012345678901234567890 | head -c 60000000; sleep 1000")]))

@@ -233,26 +233,43 @@ class Fly:
             raise AssertionError(f"{error}\n{builds}\n{log}") from None
 
 
-def start_postgres(test):
-    """A PostgreSQL of the test's own on a Unix socket; returns the URL of an empty database."""
-    binaries = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not binaries:
-        raise harness.unittest.SkipTest("PostgreSQL is not installed")
-    bin_folder = binaries[-1].parent
-    folder = temporary_folder(test)
-    shutil.chown(folder, "postgres", "postgres")
-    run("runuser", "-u", "postgres", "--", bin_folder / "initdb", "-D", folder / "data", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale", "C")
-    server = subprocess.Popen(["runuser", "-u", "postgres", "--", str(bin_folder / "postgres"), "-D", str(folder / "data"), "-k", str(folder), "-h", ""],
-                              stdout=open(folder / "log", "wb"), stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+class Postgres:
+    """A PostgreSQL of the test's own on a Unix socket with an empty database; it can be stopped and started."""
 
-    def stop():
+    def __init__(self, test):
+        binaries = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+        if not binaries:
+            raise harness.unittest.SkipTest("PostgreSQL is not installed")
+        self.bin_folder = binaries[-1].parent
+        self.folder = temporary_folder(test)
+        self.url = f"postgres://postgres@{str(self.folder).replace('/', '%2F')}/postgres"
+        self.process = None
+        shutil.chown(self.folder, "postgres", "postgres")
+        self.run("initdb", "-D", self.folder / "data", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale", "C")
+        test.addClassCleanup(self.stop)
+        self.start()
+
+    def run(self, program, *arguments, check=True):
+        return run("runuser", "-u", "postgres", "--", self.bin_folder / program, *arguments, check=check)
+
+    def start(self):
+        self.process = subprocess.Popen(["runuser", "-u", "postgres", "--", str(self.bin_folder / "postgres"), "-D", str(self.folder / "data"),
+                                         "-k", str(self.folder), "-h", ""],
+                                        stdout=open(self.folder / "log", "ab"), stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+        wait_for("PostgreSQL answers", lambda: self.run("psql", "-h", self.folder, "-c", "select 1", "postgres", check=False).returncode == 0)
+
+    def stop(self):
+        if not self.process:
+            return
         # runuser's child is the server: the whole group goes.
-        os.killpg(server.pid, signal.SIGQUIT)
-        server.wait()
+        os.killpg(self.process.pid, signal.SIGQUIT)
+        self.process.wait()
+        self.process = None
 
-    test.addClassCleanup(stop)
-    wait_for("PostgreSQL answers", lambda: run("runuser", "-u", "postgres", "--", bin_folder / "psql", "-h", folder, "-c", "select 1", "postgres", check=False).returncode == 0)
-    return f"postgres://postgres@{str(folder).replace('/', '%2F')}/postgres"
+
+def start_postgres(test):
+    """The URL of an empty database of a PostgreSQL of the test's own."""
+    return Postgres(test).url
 
 
 def temporary_folder(test):

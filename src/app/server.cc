@@ -183,8 +183,10 @@ Task<Result<void>> Server::Start() {
   p.database->Run(store::Pool::kApi, true, [&](store::Transaction& transaction) {
     store::EnsureMainTeam(transaction, MainTeamAuth(options_));
   });
-  p.logs = events::MakeFileLogStore(fs::path(options_.state_dir) / "logs", executor, *p.timers,
-                                    p.log_pool, log_);
+  const bool shared_logs = !options_.build_log_dir.empty();
+  p.logs = events::MakeFileLogStore(
+      shared_logs ? fs::path(options_.build_log_dir) : fs::path(options_.state_dir) / "logs",
+      executor, *p.timers, p.log_pool, log_, {.shared = shared_logs});
 
   // Everything that runs builds does so under this lease.
   const bool alone = p.database->dialect() == store::Dialect::kSqlite;
@@ -199,7 +201,8 @@ Task<Result<void>> Server::Start() {
                                        store::ReleaseClaimsOf(transaction, dead.node);
                                      },
                                  .taken_over = [this] { TakeUpBuilds(); },
-                                 .lost = [this] { LeaseLost(); }});
+                                 .lost = [this] { LeaseLost(); },
+                                 .let_go = [this] { return LetGo(); }});
   co_await p.lease->Acquire(p.tasks->stop_token());
   p.tasks->Spawn(p.lease->Run(p.tasks->stop_token()));
 
@@ -405,8 +408,11 @@ void Server::TakeUpBuilds() {
 }
 
 void Server::LeaseLost() {
-  log_.LogError("this node's lease was taken over by another: letting go of its builds");
-  if (parts_->engine) parts_->tasks->Spawn(parts_->engine->Release());
+  log_.LogError("this node's builds are let go, for another may have taken them over");
+}
+
+Task<void> Server::LetGo() {
+  if (parts_->engine) co_await parts_->engine->LetGo();
 }
 
 Task<void> Server::Shutdown() {

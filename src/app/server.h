@@ -36,6 +36,7 @@ class Server {
   Task<void> ReloadComponents();
   void TakeUpBuilds();
   void LeaseLost();
+  Task<void> LetGo();
 
   Loop& loop_;
   Logger log_;

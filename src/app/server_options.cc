@@ -15,6 +15,9 @@ void ServerOptions::Declare(Options& options) {
                 value);
   };
   add("state-dir", state_dir, "folder of the database, build logs, keys and the worker", "DIR");
+  add("build-log-dir", build_log_dir,
+      "folder of build logs that all servers of one database share; each has its own if not given",
+      "DIR");
   add("bind-ip", bind_ip, "address that the web server listens on", "IP");
   add("bind-port", bind_port, "port that the web server listens on; 0 takes a free one", "PORT");
   add("external-url", external_url, "URL under which users reach this server", "URL");
@@ -116,7 +119,8 @@ void ServerOptions::Declare(Options& options) {
 }
 
 void ServerOptions::ResolveFolders() {
-  for (std::string* folder : {&state_dir, &worker_work_dir, &worker_resource_types}) {
+  for (std::string* folder :
+       {&state_dir, &build_log_dir, &worker_work_dir, &worker_resource_types}) {
     if (!folder->empty()) *folder = std::filesystem::absolute(*folder).lexically_normal();
   }
 }

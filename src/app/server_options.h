@@ -16,6 +16,7 @@ struct ServerOptions {
   std::string external_url;
   std::string log_level = "info";
   std::string cluster_name;
+  std::string build_log_dir;  ///< empty: below the state folder, this server's alone
 
   std::vector<std::string> local_users;  ///< NAME:PASSWORD, the password plain or bcrypt
   std::vector<std::string> main_team_local_users;

@@ -151,17 +151,25 @@ Task<void> BuildRun::FlushLog() {
 
 Task<void> BuildRun::WaitOutside(std::string_view what, Error error) {
   constexpr Duration kRetry = std::chrono::seconds(1);
-  constexpr Duration kTellAgain = std::chrono::minutes(1);
   if (released_) throw Cancelled();
-  const SteadyTime now = services_.timers.clock().Steady();
-  if (told_outage_ == SteadyTime{} || now - told_outage_ > kTellAgain) {
-    told_outage_ = now;
-    const std::string text = "waiting for " + std::string(what) + ": " + error.message;
-    log_.Warn("the build waits", {{"reason", text}});
-    Say("", text + "\n");
-  }
+  SayWaiting(what, error.message);
   // An abort does not end this: what has happened must be written all the same.
   co_await services_.timers.Sleep(kRetry, hooks_.token());
+}
+
+void BuildRun::SayWaiting(std::string_view what, std::string_view why) {
+  constexpr Duration kTellAgain = std::chrono::minutes(1);
+  if (released_) return;
+  const SteadyTime now = services_.timers.clock().Steady();
+  if (told_outage_ != SteadyTime{} && now - told_outage_ <= kTellAgain) return;
+  told_outage_ = now;
+  const std::string text = "waiting for " + std::string(what) + ": " + std::string(why);
+  log_.Warn("the build waits", {{"reason", text}});
+  Say("", text + "\n");
+}
+
+std::shared_ptr<void> BuildRun::TellWhileWaitingFor(fleet::WorkerClient& worker) {
+  return worker.OnTrouble([this](const std::string& why) { SayWaiting("the worker", why); });
 }
 
 void BuildRun::ConcludeLater(std::string plan_id, Outcome outcome, Json result, Also also) {

@@ -151,6 +151,9 @@ class BuildRun {
   const std::vector<std::string>& containers() const { return containers_; }
   void AddContainer(const std::string& handle) { containers_.push_back(handle); }
 
+  /// Says so in the build's log, as long as the result is held, when the worker is waited for.
+  std::shared_ptr<void> TellWhileWaitingFor(fleet::WorkerClient& worker);
+
   /// The worker's client; kUnavailable if it is gone.
   std::shared_ptr<fleet::WorkerClient> Worker(const std::string& name) const;
 
@@ -163,6 +166,7 @@ class BuildRun {
     return error.kind == ErrorKind::kUnavailable || error.kind == ErrorKind::kTimeout;
   }
   Task<void> WaitOutside(std::string_view what, Error error);
+  void SayWaiting(std::string_view what, std::string_view why);
 
   EngineServices& services_;
   store::BuildRow build_;

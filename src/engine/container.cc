@@ -140,6 +140,7 @@ Task<Container> FindOrCreateContainer(BuildRun& run, ContainerRequest request,
   };
   co_await run.Write(std::move(write));
   run.Passed(request.plan_id, "rows written");
+  const auto telling = run.TellWhileWaitingFor(*container.worker);
   co_await MakeOnWorker(run, request, container, stop);
   run.Passed(request.plan_id, "container created");
   co_return container;

@@ -2,6 +2,7 @@
 
 #include "engine/step.h"
 #include "protocol/events.h"
+#include "store/containers.h"
 
 namespace pinion::engine {
 namespace {
@@ -58,6 +59,7 @@ Engine::Engine(EngineServices services, RunListener ran)
 Engine::~Engine() = default;
 
 Task<void> Engine::TakeUp() {
+  letting_go_ = false;
   const std::vector<store::BuildRow> rows = co_await services_.database.Read(
       store::Pool::kEngine, [node = services_.owner().node](store::Transaction& transaction) {
         return store::ListRunnable(transaction, node, kTakenUpMax);
@@ -74,16 +76,16 @@ void Engine::ArmSweep() {
 
 Task<void> Engine::Sweep() {
   ArmSweep();
-  co_await TakeUp();
+  if (!letting_go_) co_await TakeUp();
 }
 
 void Engine::SetPaused(bool paused) {
-  if (std::exchange(paused_, paused) && !paused) tasks_.Spawn(TakeUp());
+  if (std::exchange(paused_, paused) && !paused && !letting_go_) tasks_.Spawn(TakeUp());
 }
 
 void Engine::Start(BuildId build) {
   // What is not begun now, the end of the pause or the next process takes up.
-  if (paused_ || releasing_ || running_.contains(build)) return;
+  if (paused_ || releasing_ || letting_go_ || running_.contains(build)) return;
   running_.emplace(build, Running());
   tasks_.Spawn(Run(build));
 }
@@ -93,7 +95,7 @@ void Engine::ReportError(BuildId build, std::string message) {
 }
 
 Task<void> Engine::WriteError(BuildId build, std::string message) {
-  const auto writer = co_await services_.logs.OpenWriter(build);
+  const auto writer = co_await services_.logs.OpenWriter(build, services_.owner().epoch);
   const std::int64_t now = services_.timers.clock().UnixSeconds();
   writer->Append(protocol::ErrorEvent({}, now, message));
   writer->Append(protocol::StatusEvent(store::Name(store::BuildStatus::kErrored), now));
@@ -140,6 +142,18 @@ Task<void> Engine::Release() {
   co_await tasks_.Join();
 }
 
+Task<void> Engine::LetGo() {
+  letting_go_ = true;
+  for (const auto& [build, running] : running_) {
+    if (running.run) running.run->Release();
+  }
+  while (!running_.empty()) {
+    if (!idle_) idle_ = std::make_shared<Event>();
+    const std::shared_ptr<Event> idle = idle_;
+    co_await idle->Wait(tasks_.stop_token());
+  }
+}
+
 Task<void> Engine::Run(BuildId build) {
   std::exception_ptr stopped;
   bool lost = false;
@@ -155,7 +169,7 @@ Task<void> Engine::Run(BuildId build) {
     }
     running_[build].run = nullptr;
     // While the database or the disk is away nobody else can run it either.
-    if (!error || releasing_) break;
+    if (!error || releasing_ || letting_go_) break;
     services_.log.Warn("a build could not be run, trying again",
                        {{"build", build.value}, {"error", error->message}});
     try {
@@ -166,6 +180,7 @@ Task<void> Engine::Run(BuildId build) {
   }
   if (!stopped && (lost || dropped_.contains(build))) co_await RemoveLogIfDeleted(build);
   running_.erase(build);
+  if (running_.empty() && idle_) std::exchange(idle_, nullptr)->Set();
   if (const auto dropped = dropped_.extract(build)) dropped.mapped()->Set();
   if (ran_) ran_(begun, "");
   if (stopped) std::rethrow_exception(stopped);
@@ -194,10 +209,12 @@ Task<bool> Engine::RunClaimed(BuildId build) {
       store::Pool::kEngine, [build, owner = services_.owner()](store::Transaction& transaction) {
         return Claim(transaction, build, owner);
       });
-  if (!claimed || releasing_) co_return true;
-  auto writer = co_await services_.logs.OpenWriter(build);
+  if (!claimed || releasing_ || letting_go_) co_return true;
+  // Before the log is read: what its former owner still writes, he must not acknowledge.
+  co_await FenceContainers(claimed->row);
+  auto writer = co_await services_.logs.OpenWriter(build, claimed->row.owner->epoch);
   BuildRun run(services_, claimed->row, std::move(writer), std::move(claimed->steps));
-  if (releasing_) co_return true;
+  if (releasing_ || letting_go_) co_return true;
   // What its watchers were told stands, though the row was not written.
   if (const auto decided = run.DecidedEnd()) {
     co_return co_await End(run, *decided);
@@ -216,6 +233,29 @@ Task<bool> Engine::RunClaimed(BuildId build) {
     co_return true;
   }
   co_return co_await End(run, StatusOf(outcome));
+}
+
+/// Shows this owner's epoch to the build's containers: they take nothing from its former owner any
+/// more, who may still run and not know that his lease is lost.
+Task<void> Engine::FenceContainers(store::BuildRow build) {
+  if (services_.database.dialect() == store::Dialect::kSqlite) co_return;  // one process has it
+  const std::vector<store::ContainerRow> rows = co_await services_.database.Read(
+      store::Pool::kEngine, [id = build.id](store::Transaction& transaction) {
+        return store::ListBuildContainers(transaction, id);
+      });
+  for (const store::ContainerRow& row : rows) {
+    const auto client = services_.fleet.Client(row.worker_name);
+    if (!client) continue;
+    try {
+      co_await client->Fence(row.handle, static_cast<std::uint64_t>(build.owner->epoch),
+                             tasks_.stop_token());
+    } catch (const Failure& failure) {
+      // A worker that is away is away for most others, too: the build waits for it later.
+      services_.log.Warn(
+          "a container could not be told of its build's new owner",
+          {{"build", build.id.value}, {"handle", row.handle}, {"error", failure.error().message}});
+    }
+  }
 }
 
 Task<Outcome> Engine::RunPlan(BuildRun& run, const std::string& text) {
@@ -251,7 +291,10 @@ Task<bool> Engine::End(BuildRun& run, store::BuildStatus status) {
       break;
     } catch (const Failure& failure) {
       // Lost to another owner: he ends it.
-      if (failure.error().kind == ErrorKind::kConflict) co_return false;
+      if (failure.error().kind == ErrorKind::kConflict) {
+        run.log().Warn("the build's end was refused here", {{"error", failure.error().message}});
+        co_return false;
+      }
       error = failure.error().message;
     }
     run.log().Warn("the build's end could not be written; trying again", {{"error", error}});

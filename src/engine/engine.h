@@ -41,6 +41,9 @@ class Engine {
 
   /// Lets go of every build without ending any, and waits for their coroutines. Containers go on.
   Task<void> Release();
+  /// The same, because the lease was lost, but not for good: nothing begins before the next
+  /// TakeUp(), under another lease.
+  Task<void> LetGo();
 
  private:
   Task<void> Run(BuildId build);
@@ -49,6 +52,7 @@ class Engine {
   Task<bool> End(BuildRun& run, store::BuildStatus status);
   Task<void> RemoveLogIfDeleted(BuildId build);
   Task<void> WriteError(BuildId build, std::string message);
+  Task<void> FenceContainers(store::BuildRow build);
 
   EngineServices services_;
   struct Running {
@@ -64,6 +68,8 @@ class Engine {
   RunListener ran_;
   bool paused_ = false;
   bool releasing_ = false;
+  bool letting_go_ = false;
+  std::shared_ptr<Event> idle_;  ///< while somebody waits until nothing runs
   TaskGroup tasks_;
 };
 

@@ -75,7 +75,11 @@ Task<std::optional<PulledImage>> PullImage(LeafContext context, CacheKey key, Js
     store::SetResourceCacheMetadata(transaction, cache, store::MetadataText(metadata));
   });
   if (stopped) std::rethrow_exception(stopped);
-  if (error && error->kind == ErrorKind::kInvalid) co_return std::nullopt;
+  if (error && error->kind == ErrorKind::kInvalid) {
+    // The resource type's own get tries it; whatever that says, this was the first cause.
+    run.Say(id, error->message + "\n");
+    co_return std::nullopt;
+  }
   if (error) throw Failure(std::move(*error));
   co_return PulledImage{.artifact = {.worker = worker.name(),
                                      .volume = row.handle,

@@ -180,6 +180,7 @@ Task<ProcessEnd> RunAndFollow(BuildRun& run, const Scope& scope, fleet::WorkerCl
   const std::string path = spec.path;
   const bool keep = options.keep_stdout_max > 0;
   const std::uint64_t stdout_offset = keep ? 0 : out.offset();
+  const auto telling = run.TellWhileWaitingFor(worker);
   auto follower = co_await worker.RunProcess(
       handle, std::move(spec), std::move(input), stdout_offset, err.offset(),
       static_cast<std::uint64_t>(run.owner().epoch), interruption.token());

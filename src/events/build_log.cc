@@ -10,11 +10,11 @@ constexpr std::size_t kDecodedKept = 16;
 
 }  // namespace
 
-std::filesystem::path LogContext::PathOf(BuildId build, std::string_view suffix) const {
+std::filesystem::path LogContext::PathOf(BuildId build) const {
   // At most a thousand builds a folder, a thousand folders in one above it.
   const std::int64_t id = build.value;
   return folder / std::to_string(id / 1'000'000) / std::to_string(id / 1'000 % 1'000) /
-         (std::to_string(id) + std::string(suffix));
+         std::to_string(id);
 }
 
 ChunkPointer LogContext::FindDecoded(BuildId build, std::uint64_t first_event) {
@@ -171,6 +171,9 @@ Task<BuildLog::Slice> BuildLog::Read(std::uint64_t position, bool running, std::
   for (;;) {
     ThrowIfStopped(stop);
     if (removed_) co_return Slice{};
+    if (!loaded_) co_await Load();
+    if (std::exchange(look_again_, false)) co_await Reload();
+    if (!loaded_) continue;
     const bool all_shown = !last_event_ || position < *last_event_ || finished_ || !writer_open_;
     std::uint64_t memory_start = open_ ? open_->first_event() : next_event_;
     if (!chunks_.empty()) memory_start = chunks_.front()->first_event();
@@ -195,17 +198,22 @@ Task<BuildLog::Slice> BuildLog::Read(std::uint64_t position, bool running, std::
       co_return Slice{*(after - 1), position};
     }
     if (finished_ || (!writer_open_ && (!running || ended_))) co_return Slice{};
+    if (WrittenElsewhere()) LookAgainLater();
     co_await SuspendUntilStop<bool>(
         stop, [this](Waker<bool> waker) { readers_waiting_.push_back(std::move(waker)); });
   }
 }
 
 void BuildLog::RemoveReader() {
-  if (--readers_ == 0) DropWritten();
+  if (--readers_ > 0) return;
+  look_timer_.Cancel();
+  look_armed_ = false;
+  DropWritten();
 }
 
 void BuildLog::MarkEnded() {
   ended_ = true;
+  look_again_ = WrittenElsewhere();  // its writer wrote all of it before it said so
   WakeReaders();
 }
 
@@ -255,10 +263,17 @@ Task<void> BuildLog::Remove() {
   WakeRoom();
   SettleFlushes(nullptr);
   co_await WaitUntilIdle();
+  // What a writer of another life will append begins at 0 again.
+  const bool loaded = loaded_;
+  Forget();
+  loaded_ = loaded;
+}
+
+void BuildLog::Forget() {
+  loaded_ = finished_ = false;
   context_->ForgetDecoded(build_);
   segments_file_.reset();
   journal_file_.reset();
-  // What a writer of another life will append begins at 0 again.
   segments_.clear();
   chunks_.clear();
   open_.reset();
@@ -268,7 +283,7 @@ Task<void> BuildLog::Remove() {
   segments_bytes_ = journal_bytes_ = 0;
   next_event_ = written_ = synced_ = 0;
   unwritten_bytes_ = 0;
-  has_footer_ = dirty_ = cut_segments_ = cut_journal_ = false;
+  has_footer_ = dirty_ = cut_segments_ = cut_journal_ = folder_synced_ = false;
 }
 
 Task<void> BuildLog::Shutdown() {

@@ -43,7 +43,8 @@ struct LogContext {
         options(options_in),
         files(std::move(files_in)),
         tasks(executor, log, "log files") {}
-  std::filesystem::path PathOf(BuildId build, std::string_view suffix) const;
+  /// Of its files, without what tells them apart.
+  std::filesystem::path PathOf(BuildId build) const;
   ChunkPointer FindDecoded(BuildId build, std::uint64_t first_event);
   void KeepDecoded(BuildId build, ChunkPointer chunk);
   void ForgetDecoded(BuildId build);
@@ -60,7 +61,12 @@ class BuildLog : public std::enable_shared_from_this<BuildLog> {
   /// Reads what is on disk, once; concurrent callers wait for the first.
   Task<void> Load();
 
+  /// Reads again what another process may have written, unless there is a writer here.
+  Task<void> Reload();
+
   // The writer.
+  /// In a store that is shared: takes the files over for this epoch. Before OpenForWriting().
+  Task<void> Seize(std::int64_t epoch);
   void OpenForWriting();
   bool writer_open() const { return writer_open_; }
   void CloseWriter();
@@ -97,8 +103,13 @@ class BuildLog : public std::enable_shared_from_this<BuildLog> {
   struct Work;
   struct Outcome;
 
-  static std::shared_ptr<Disk> LoadFromDisk(LogFiles& files, const std::filesystem::path& segments,
-                                            const std::filesystem::path& journal);
+  static std::shared_ptr<Disk> LoadFromDisk(LogFiles& files, const std::filesystem::path& stem,
+                                            bool shared);
+  /// Whatever Load() will find anew.
+  void Forget();
+  /// Whether the files are written by another process, if by any.
+  bool WrittenElsewhere() const { return context_->options.shared && !writer_open_; }
+  void LookAgainLater();
   static void DoWork(Work& work, Outcome& outcome);
 
   Chunk& OpenChunk();
@@ -128,6 +139,11 @@ class BuildLog : public std::enable_shared_from_this<BuildLog> {
   // Loading.
   bool loaded_ = false;
   std::shared_ptr<Event> loading_;
+  std::int64_t epoch_ = 0;        ///< whose files these are
+  std::uint64_t seen_bytes_ = 0;  ///< in both files when they were read
+  bool look_again_ = false;       ///< before readers wait or end
+  bool look_armed_ = false;
+  Timers::Handle look_timer_;
 
   // On disk.
   std::shared_ptr<LogFile> segments_file_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "events/build_log.h"
+#include "events/shared_files.h"
 
 namespace pinion::events {
 namespace {
@@ -26,6 +27,7 @@ struct BuildLog::Disk {
   bool has_footer = false;
   Journal journal;
   std::uint64_t journal_file_bytes = 0;
+  std::int64_t epoch = 0;
 
   /// The index at the end of a finished log. False if there is none that holds.
   bool LoadFooter();
@@ -79,15 +81,16 @@ void BuildLog::Disk::ScanSegments() {
 }
 
 std::shared_ptr<BuildLog::Disk> BuildLog::LoadFromDisk(LogFiles& files,
-                                                       const std::filesystem::path& segments,
-                                                       const std::filesystem::path& journal) {
+                                                       const std::filesystem::path& stem,
+                                                       bool shared) {
   auto disk = std::make_shared<Disk>();
-  disk->segments_file = files.Open(segments, false);
+  if (shared) disk->epoch = NewestEpoch(files, stem);
+  disk->segments_file = files.Open(FileOf(stem, disk->epoch, ".segments"), false);
   if (disk->segments_file) {
     disk->segments_file_bytes = disk->segments_file->Size();
     if (!disk->LoadFooter()) disk->ScanSegments();
   }
-  disk->journal_file = files.Open(journal, false);
+  disk->journal_file = files.Open(FileOf(stem, disk->epoch, ".journal"), false);
   if (disk->journal_file) {
     disk->journal_file_bytes = disk->journal_file->Size();
     disk->journal =
@@ -107,11 +110,9 @@ Task<void> BuildLog::Load() {
     std::shared_ptr<Disk> disk;
     std::exception_ptr error;
     try {
-      disk = co_await context_->pool.Run([files = context_->files,
-                                          segments = context_->PathOf(build_, ".segments"),
-                                          journal = context_->PathOf(build_, ".journal")] {
-        return LoadFromDisk(*files, segments, journal);
-      });
+      disk = co_await context_->pool.Run(
+          [files = context_->files, stem = context_->PathOf(build_),
+           shared = context_->options.shared] { return LoadFromDisk(*files, stem, shared); });
     } catch (...) {
       error = std::make_exception_ptr(Failure(CurrentError().Context("opening " + Name())));
     }
@@ -123,6 +124,8 @@ Task<void> BuildLog::Load() {
 
 void BuildLog::TakeOver(Disk& disk) {
   loaded_ = true;
+  epoch_ = disk.epoch;
+  seen_bytes_ = disk.segments_file_bytes + disk.journal_file_bytes;
   segments_file_ = std::move(disk.segments_file);
   journal_file_ = std::move(disk.journal_file);
   segments_ = std::move(disk.segments);
@@ -143,7 +146,8 @@ void BuildLog::TakeOver(Disk& disk) {
   journal_bytes_ = disk.journal.valid_bytes;
   cut_journal_ = disk.journal_file_bytes > journal_bytes_;
   written_ = synced_ = next_event_;
-  if (cut_segments_ || cut_journal_) {
+  // What another process is writing just now is not torn.
+  if ((cut_segments_ || cut_journal_) && !context_->options.shared) {
     const auto number = [](std::uint64_t value) { return Json(static_cast<std::int64_t>(value)); };
     context_->log.Warn("the torn end of a build's log is left out",
                        {{"build", build_.value},
@@ -151,6 +155,65 @@ void BuildLog::TakeOver(Disk& disk) {
                         {"journal_bytes", number(disk.journal_file_bytes - journal_bytes_)},
                         {"next_event", number(next_event_)}});
   }
+}
+
+Task<void> BuildLog::Seize(std::int64_t epoch) {
+  co_await Load();
+  if (epoch_ == epoch) co_return;
+  if (synced_ < next_event_) {
+    try {
+      co_await Flush();
+    } catch (const Failure& failure) {
+      context_->log.Warn("what was not written of a build's log is given up",
+                         {{"build", build_.value}, {"error", failure.error().message}});
+    }
+  }
+  co_await WaitUntilIdle();
+  try {
+    co_await context_->pool.Run([files = context_->files, stem = context_->PathOf(build_), epoch] {
+      SeizeFiles(*files, stem, epoch);
+    });
+  } catch (...) {
+    throw Failure(CurrentError().Context("taking over " + Name()));
+  }
+  while (loading_) {
+    const std::shared_ptr<Event> loading = loading_;
+    co_await loading->Wait({});
+  }
+  Forget();
+  co_await Load();
+  WakeReaders();
+}
+
+Task<void> BuildLog::Reload() {
+  co_await Load();
+  if (!WrittenElsewhere() || has_footer_ || removed_) co_return;
+  if (synced_ < next_event_ || dirty_ || working_) co_return;
+  const std::uint64_t bytes =
+      co_await context_->pool.Run([files = context_->files, stem = context_->PathOf(build_),
+                                   epoch = epoch_]() -> std::uint64_t {
+        if (NewestEpoch(*files, stem) != epoch) return 0;
+        std::uint64_t sum = 0;
+        for (const std::string_view kind : {".segments", ".journal"}) {
+          if (const auto file = files->Open(FileOf(stem, epoch, kind), false)) sum += file->Size();
+        }
+        return sum;
+      });
+  if (bytes == seen_bytes_ && bytes > 0) co_return;
+  // A writer, or another reader's look, may have come meanwhile.
+  if (!WrittenElsewhere() || !loaded_ || loading_ || working_) co_return;
+  Forget();
+  co_await Load();
+  WakeReaders();
+}
+
+void BuildLog::LookAgainLater() {
+  if (std::exchange(look_armed_, true)) return;
+  look_timer_ = context_->timers.After(context_->options.look_interval, [this] {
+    look_armed_ = false;
+    look_again_ = true;
+    WakeReaders();
+  });
 }
 
 // --- Writing
@@ -284,8 +347,8 @@ bool BuildLog::PlanWork(Work& work) {
   if (!writes && !(work.sync && dirty_)) return false;
 
   work.files = context_->files;
-  work.segments_path = context_->PathOf(build_, ".segments");
-  work.journal_path = context_->PathOf(build_, ".journal");
+  work.segments_path = FileOf(context_->PathOf(build_), epoch_, ".segments");
+  work.journal_path = FileOf(context_->PathOf(build_), epoch_, ".journal");
   work.segments_file = segments_file_;
   work.journal_file = journal_file_;
   work.segments_bytes = segments_bytes_;

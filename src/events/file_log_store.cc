@@ -2,6 +2,7 @@
 #include <set>
 
 #include "events/build_log.h"
+#include "events/shared_files.h"
 
 namespace pinion::events {
 
@@ -100,7 +101,8 @@ std::set<std::int64_t> NumbersIn(const std::filesystem::path& folder, std::int64
   std::set<std::int64_t> numbers;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    const std::string name = entry.path().stem();
+    std::string name = entry.path().filename();
+    name.resize(std::min(name.find('.'), name.size()));
     std::int64_t number = 0;
     const auto [end, problem] = std::from_chars(name.data(), name.data() + name.size(), number);
     if (problem == std::errc() && end == name.data() + name.size() && number >= least) {
@@ -138,13 +140,14 @@ class FileLogStore final : public LogStore {
       log->Abandon();
   }
 
-  Task<std::unique_ptr<BuildLogWriter>> OpenWriter(BuildId build) override {
+  Task<std::unique_ptr<BuildLogWriter>> OpenWriter(BuildId build, std::int64_t epoch) override {
     const std::shared_ptr<BuildLog> log = Get(build);
     co_await log->Load();
     if (log->writer_open()) {
       throw Failure(ErrorKind::kConflict,
                     "the log of build " + std::to_string(build.value) + " has a writer already");
     }
+    if (context_->options.shared && epoch > 0) co_await log->Seize(epoch);
     log->OpenForWriting();
     co_return std::make_unique<FileLogWriter>(log);
   }
@@ -152,7 +155,7 @@ class FileLogStore final : public LogStore {
   Task<std::unique_ptr<BuildLogReader>> OpenReader(BuildId build, std::uint64_t from,
                                                    bool running) override {
     const std::shared_ptr<BuildLog> log = Get(build);
-    co_await log->Load();
+    co_await log->Reload();
     co_return std::make_unique<FileLogReader>(log, from, running);
   }
 
@@ -160,12 +163,8 @@ class FileLogStore final : public LogStore {
     const auto found = context_->logs.find(build);
     std::shared_ptr<BuildLog> log = found == context_->logs.end() ? nullptr : found->second.lock();
     if (log) co_await log->Remove();
-    co_await context_->pool.Run([files = context_->files,
-                                 segments = context_->PathOf(build, ".segments"),
-                                 journal = context_->PathOf(build, ".journal")] {
-      files->Remove(journal);
-      files->Remove(segments);
-    });
+    co_await context_->pool.Run(
+        [files = context_->files, stem = context_->PathOf(build)] { RemoveFiles(*files, stem); });
   }
 
   Task<std::vector<BuildId>> ListStored(BuildId first, std::size_t limit) override {

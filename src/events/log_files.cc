@@ -104,6 +104,22 @@ class SystemLogFiles final : public LogFiles {
     return std::make_shared<SystemLogFile>(fd, path);
   }
 
+  std::vector<std::string> List(const std::filesystem::path& folder) override {
+    std::vector<std::string> names;
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, error))
+      names.push_back(entry.path().filename());
+    if (error && error != std::errc::no_such_file_or_directory) {
+      errno = error.value();
+      Throw("list", folder);
+    }
+    return names;
+  }
+
+  void Rename(const std::filesystem::path& from, const std::filesystem::path& to) override {
+    if (::rename(from.c_str(), to.c_str()) != 0) Throw("rename", from);
+  }
+
   void Remove(const std::filesystem::path& path) override {
     if (::unlink(path.c_str()) != 0 && errno != ENOENT) Throw("remove", path);
   }

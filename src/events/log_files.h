@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 
@@ -30,6 +31,16 @@ class LogFiles {
   virtual ~LogFiles() = default;
   /// Null if there is no such file and `create` is not given. Missing folders are made.
   virtual std::shared_ptr<LogFile> Open(const std::filesystem::path& path, bool create) = 0;
+  /// The names in this folder, none if it is not there. For stores that several processes share.
+  virtual std::vector<std::string> List(const std::filesystem::path& folder) {
+    static_cast<void>(folder);
+    return {};
+  }
+  /// Puts a file in the place of another, at once. Likewise.
+  virtual void Rename(const std::filesystem::path& from, const std::filesystem::path& to) {
+    static_cast<void>(to);
+    throw Failure(ErrorKind::kUnavailable, "rename " + from.string() + ": not supported");
+  }
   /// A file that is not there is no error.
   virtual void Remove(const std::filesystem::path& path) = 0;
   /// Makes new names in this folder, and of this folder in its parent, survive a power loss.

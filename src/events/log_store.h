@@ -101,8 +101,11 @@ class LogStore {
   virtual ~LogStore() = default;
 
   /// Opens the log of a running build, recovering what a former process wrote: a torn tail is cut
-  /// off, ids go on. One writer per build at a time.
-  virtual Task<std::unique_ptr<BuildLogWriter>> OpenWriter(BuildId build) = 0;
+  /// off, ids go on. One writer per build at a time. `epoch` is that of the lease under which it is
+  /// written: in a store that several processes share, what a writer of a lower epoch still writes
+  /// is lost to the log, and opening one is refused (kConflict) once a higher one has.
+  virtual Task<std::unique_ptr<BuildLogWriter>> OpenWriter(BuildId build,
+                                                           std::int64_t epoch = 0) = 0;
   /// Reads from event `from` on. `running` false: the build has ended, so the end follows what
   /// there is (an empty stream for a log that was removed).
   virtual Task<std::unique_ptr<BuildLogReader>> OpenReader(BuildId build, std::uint64_t from,
@@ -127,6 +130,10 @@ struct FileLogStoreOptions {
   Duration retry_interval = std::chrono::seconds(1);         ///< after an error of the disk
   /// Event text of one build that is appended but not written; beyond it Ready() waits.
   std::size_t memory_bytes_max = 8 << 20;
+  /// Other processes write logs to the folder, too: each epoch has files of its own, and readers
+  /// look again for what others have written.
+  bool shared = false;
+  Duration look_interval = std::chrono::seconds(1);  ///< while somebody reads what another writes
 };
 
 class LogFiles;

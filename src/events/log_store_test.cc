@@ -373,6 +373,83 @@ TEST(FileLogStoreTest, ASecondLifeOfTheWriterGoesOnWhereTheFirstEnded) {
   }
 }
 
+// Two processes, two stores, one folder.
+TEST(SharedLogsTest, WhatAFormerOwnerStillWritesIsLostToTheLog) {
+  TemporaryFolder folder;
+  House former(folder.path(), {.shared = true});
+  House owner(folder.path(), {.shared = true});
+  auto paused = former.loop.RunUntilDone(former.store->OpenWriter(kBuild, 5));
+  for (std::uint64_t i = 0; i < 40'000; ++i)
+    AppendLine(*paused, i);
+  former.Flush(*paused);
+
+  auto writer = owner.loop.RunUntilDone(owner.store->OpenWriter(kBuild, 7));
+  EXPECT_EQ(writer->Covered("1", 1, 1), 400'000U);
+  // Both go on; the former owner does not know yet that it is none.
+  for (std::uint64_t i = 40'000; i < 80'000; ++i) {
+    paused->AppendLog({"2", "stdout"}, 1, "not to be seen\n");
+    AppendLine(*writer, i);
+  }
+  former.Flush(*paused);
+  owner.Finish(*writer);
+  writer.reset();
+  const auto all = owner.All(0, false);
+  ASSERT_EQ(all.size(), 80'000U);
+  for (std::uint64_t i = 0; i < all.size(); i += 1000)
+    EXPECT_EQ(all[i], protocol::EnvelopeText(Line(i), i));
+  EXPECT_THROW(former.loop.RunUntilDone(former.store->OpenWriter(kBuild, 6)), Failure);
+  paused.reset();
+  EXPECT_THROW(former.loop.RunUntilDone(former.store->OpenWriter(kBuild, 6)), Failure);
+  EXPECT_EQ(former.All(0, false).size(), 80'000U);
+  EXPECT_EQ(House(folder.path(), {.shared = true}).All(0, false), all);
+  former.loop.RunUntilDone(former.store->Remove(kBuild));
+  EXPECT_TRUE(fs::is_empty(FileOf(folder.path(), "").parent_path()));
+}
+
+TEST(SharedLogsTest, AReaderElsewhereSeesWhatIsWrittenAndTheEnd) {
+  TemporaryFolder folder;
+  House writing(folder.path(), {.shared = true});
+  House reading(folder.path(), {.shared = true, .look_interval = 10ms});
+  auto reader = reading.Reader(0, true);
+  auto writer = writing.loop.RunUntilDone(writing.store->OpenWriter(kBuild, 3));
+  std::uint64_t seen = 0;
+  for (int round = 1; round <= 3; ++round) {
+    for (std::uint64_t i = 0; i < 20'000; ++i)
+      AppendLine(*writer, (round - 1) * 20'000 + i);
+    writing.Flush(*writer);
+    while (seen < static_cast<std::uint64_t>(round) * 20'000) {
+      const EventBatch batch = reading.Next(*reader);
+      ASSERT_FALSE(batch.end);
+      for (const EventBatch::Item& item : batch.items)
+        ASSERT_EQ(item.id, seen++);
+    }
+  }
+  AppendLine(*writer, seen);
+  writing.Flush(*writer);
+  reading.store->MarkEnded(kBuild);
+  EXPECT_EQ(reading.Next(*reader).items.size(), 1U);
+  EXPECT_TRUE(reading.Next(*reader).end);
+}
+
+TEST(SharedLogsTest, ATakeOverThatDiedInTheMiddleIsDoneAgain) {
+  TemporaryFolder folder;
+  {
+    House first(folder.path(), {.shared = true});
+    auto writer = first.loop.RunUntilDone(first.store->OpenWriter(kBuild, 1));
+    for (std::uint64_t i = 0; i < 5'000; ++i)
+      AppendLine(*writer, i);
+  }
+  // The journal was copied, half, and the segments not yet.
+  ASSERT_TRUE(WriteFile(FileOf(folder.path(), ".e2.journal"), "PNJ1 torn", 0644));
+  ASSERT_TRUE(WriteFile(FileOf(folder.path(), ".e2.new"), "torn", 0644));
+  House third(folder.path(), {.shared = true});
+  EXPECT_EQ(third.All(0, false).size(), 5'000U);
+  auto writer = third.loop.RunUntilDone(third.store->OpenWriter(kBuild, 3));
+  EXPECT_EQ(AppendLine(*writer, 5'000), 5'000U);
+  third.Finish(*writer);
+  EXPECT_EQ(third.All(0, false).size(), 5'001U);
+}
+
 TEST(FileLogStoreTest, HasOneWriterPerBuild) {
   TemporaryFolder folder;
   House house(folder.path());

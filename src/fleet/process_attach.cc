@@ -230,7 +230,7 @@ class AttachFollower final : public ProcessFollower {
         process_(std::move(process)),
         what_("following process '" + process_ + "' of container '" + handle_ + "'"),
         offsets_{stdout_offset, stderr_offset},
-        backoff_(calls_->timers, calls_->options) {}
+        backoff_(*calls_) {}
   AttachFollower(const AttachFollower&) = delete;
   AttachFollower& operator=(const AttachFollower&) = delete;
   ~AttachFollower() override {
@@ -288,7 +288,7 @@ Task<bool> AttachFollower::Attach(std::stop_token stop) {
       if (kind != ErrorKind::kUnavailable && kind != ErrorKind::kTimeout) throw;
       error = failure.error();
     }
-    const bool again = co_await backoff_.Wait(stop);
+    const bool again = co_await backoff_.Wait(error->message, stop);
     if (!again) throw Failure(*error);
   }
 }
@@ -311,7 +311,7 @@ Task<ProcessOutput> AttachFollower::Next(std::stop_token stop) {
     if (!output) {
       streams_->Close();
       streams_.reset();
-      const bool again = co_await backoff_.Wait(stop);
+      const bool again = co_await backoff_.Wait("the connection broke off", stop);
       if (again) continue;
       throw calls_->Fail(ErrorKind::kUnavailable, what_, "it cannot be reached any more");
     }
@@ -351,7 +351,7 @@ Task<std::unique_ptr<ProcessFollower>> FollowByAttach(
   auto follower =
       std::make_unique<AttachFollower>(calls, handle, spec.id, stdout_offset, stderr_offset);
   const std::string what = "starting process '" + spec.id + "' of container '" + handle + "'";
-  Backoff backoff(calls->timers, calls->options);
+  Backoff backoff(*calls);
   for (;;) {
     const bool found = co_await follower->Attach(stop);
     if (found) co_return follower;
@@ -368,7 +368,7 @@ Task<std::unique_ptr<ProcessFollower>> FollowByAttach(
       if (kind != ErrorKind::kUnavailable && kind != ErrorKind::kTimeout) throw;
       error = failure.error();
     }
-    const bool again = co_await backoff.Wait(stop);
+    const bool again = co_await backoff.Wait(error->message, stop);
     if (!again) throw Failure(*error);
   }
 }

@@ -50,7 +50,7 @@ OffsetFollower::OffsetFollower(std::shared_ptr<WorkerCalls> calls, std::string h
       acknowledged_{stdout_offset, stderr_offset},
       told_(stdout_offset + stderr_offset),
       epoch_(epoch),
-      backoff_(calls_->timers, calls_->options) {}
+      backoff_(*calls_) {}
 
 http::Request OffsetFollower::LogRequest(std::string method, std::string query) const {
   http::Request request;
@@ -117,7 +117,7 @@ Task<bool> OffsetFollower::Find(std::stop_token stop) {
       if (kind != ErrorKind::kUnavailable && kind != ErrorKind::kTimeout) throw;
       error = failure.error();
     }
-    const bool again = co_await backoff_.Wait(stop);
+    const bool again = co_await backoff_.Wait(error->message, stop);
     if (!again) {
       throw calls_->Fail(ErrorKind::kUnavailable, what_,
                          "it cannot be reached any more: " + error->message);
@@ -183,7 +183,8 @@ Task<ProcessOutput> OffsetFollower::Next(std::stop_token stop) {
     std::optional<ProcessOutput> output = co_await ReadFrame(stop);
     if (!output) {
       body_.reset();
-      const bool again = co_await backoff_.Wait(stop);
+      if (last_error_.empty()) last_error_ = "it broke off";
+      const bool again = co_await backoff_.Wait("the connection: " + last_error_, stop);
       if (again) continue;
       throw calls_->Fail(ErrorKind::kUnavailable, what_,
                          "the connection breaks off again and again: " + last_error_);
@@ -213,7 +214,7 @@ Task<std::unique_ptr<ProcessFollower>> FollowByOffsets(
     std::uint64_t epoch, std::stop_token stop) {
   auto follower =
       std::make_unique<OffsetFollower>(calls, handle, spec.id, stdout_offset, stderr_offset, epoch);
-  Backoff backoff(calls->timers, calls->options);
+  Backoff backoff(*calls);
   const std::string what = "starting process '" + spec.id + "' of container '" + handle + "'";
   // With the specification: whoever dies after this, the process has all of it.
   spec.input = std::move(input);
@@ -241,7 +242,7 @@ Task<std::unique_ptr<ProcessFollower>> FollowByOffsets(
       if (!known) error = failure.error();
     }
     if (!error) continue;
-    const bool again = co_await backoff.Wait(stop);
+    const bool again = co_await backoff.Wait(error->message, stop);
     if (!again) throw Failure(*error);
   }
 }

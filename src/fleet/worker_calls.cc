@@ -8,22 +8,34 @@ namespace pinion::fleet {
 
 using protocol::garden::ErrorBody;
 
-Backoff::Backoff(Timers& timers, const WorkerClientOptions& options)
-    : timers_(timers), options_(options), pause_(options.first_pause) {}
+namespace {
 
-Task<bool> Backoff::Wait(std::stop_token stop) {
-  const SteadyTime now = timers_.clock().Steady();
+// A worker that is only started anew is no trouble.
+constexpr Duration kTroubleAfter = std::chrono::seconds(2);
+constexpr Duration kTellTroubleAgain = std::chrono::minutes(1);
+
+}  // namespace
+
+Backoff::Backoff(WorkerCalls& calls) : calls_(calls), pause_(calls.options.first_pause) {}
+
+Task<bool> Backoff::Wait(std::string why, std::stop_token stop) {
+  const SteadyTime now = calls_.timers.clock().Steady();
   if (!failing_since_) failing_since_ = now;
-  if (now - *failing_since_ >= options_.unreachable_limit) co_return false;
+  if (now - *failing_since_ >= calls_.options.unreachable_limit) co_return false;
+  if (now - *failing_since_ >= kTroubleAfter && (!told_ || now - *told_ >= kTellTroubleAgain)) {
+    told_ = now;
+    calls_.TellTrouble(why);
+  }
   const Duration pause = pause_;
-  pause_ = std::min(pause_ * 2, options_.longest_pause);
-  co_await timers_.Sleep(pause, stop);
+  pause_ = std::min(pause_ * 2, calls_.options.longest_pause);
+  co_await calls_.timers.Sleep(pause, stop);
   co_return true;
 }
 
 void Backoff::Succeeded() {
   failing_since_.reset();
-  pause_ = options_.first_pause;
+  told_.reset();
+  pause_ = calls_.options.first_pause;
 }
 
 namespace {
@@ -53,6 +65,15 @@ WorkerCalls::WorkerCalls(Executor executor_in, Timers& timers_in, Logger log_in,
       // The answer to a stream comes when all of it is unpacked.
       bulk(MakeHttp(executor, timers, options.baggageclaim_url, 256, std::chrono::hours(1))),
       tasks(executor, log, "worker client") {}
+
+void WorkerCalls::TellTrouble(const std::string& why) {
+  log.Warn("a worker cannot be reached", {{"worker", options.name}, {"error", why}});
+  std::erase_if(trouble_listeners, [](const auto& listener) { return listener.expired(); });
+  const auto listeners = trouble_listeners;
+  for (const auto& one : listeners) {
+    if (const auto listener = one.lock()) (*listener)(why);
+  }
+}
 
 Failure WorkerCalls::Fail(ErrorKind kind, std::string_view what, std::string_view message) const {
   return {kind,
@@ -89,7 +110,7 @@ Failure WorkerCalls::AnswerFailure(std::string_view what, const http::Response& 
 
 Task<http::Response> WorkerCalls::Send(http::Client& client, std::string what,
                                        http::Request request, Repeat repeat, std::stop_token stop) {
-  Backoff backoff(timers, options);
+  Backoff backoff(*this);
   for (;;) {
     std::optional<Error> error;
     try {
@@ -102,7 +123,7 @@ Task<http::Response> WorkerCalls::Send(http::Client& client, std::string what,
     const bool transient =
         error->kind == ErrorKind::kUnavailable || error->kind == ErrorKind::kTimeout;
     if (repeat == Repeat::kNo || !transient) throw Failure(*error);
-    const bool again = co_await backoff.Wait(stop);
+    const bool again = co_await backoff.Wait(error->message, stop);
     if (!again) throw Failure(*error);
   }
 }

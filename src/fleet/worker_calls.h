@@ -1,6 +1,7 @@
 #pragma once
 
 #include <deque>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,19 +15,22 @@
 /// name worker and thing.
 namespace pinion::fleet {
 
-/// Growing pauses between tries, up to a limit of time without success.
+struct WorkerCalls;
+
+/// Growing pauses between tries, up to a limit of time without success. `calls` outlives it.
 class Backoff {
  public:
-  Backoff(Timers& timers, const WorkerClientOptions& options);
-  /// Waits before the next try; false if the limit has passed.
-  Task<bool> Wait(std::stop_token stop);
+  explicit Backoff(WorkerCalls& calls);
+  /// Waits before the next try, because of `why`; false if the limit has passed. After some seconds
+  /// without success the client's OnTrouble() listeners are told.
+  Task<bool> Wait(std::string why, std::stop_token stop);
   /// It worked: the next failure begins anew.
   void Succeeded();
 
  private:
-  Timers& timers_;
-  const WorkerClientOptions& options_;
+  WorkerCalls& calls_;
   std::optional<SteadyTime> failing_since_;
+  std::optional<SteadyTime> told_;
   Duration pause_;
 };
 
@@ -49,7 +53,10 @@ struct WorkerCalls {
   std::unique_ptr<http::Client> baggageclaim;  ///< short calls
   std::unique_ptr<http::Client> bulk;          ///< contents of volumes
   std::optional<Capabilities> capabilities;
+  std::list<std::weak_ptr<WorkerClient::TroubleListener>> trouble_listeners;
   TaskGroup tasks;
+
+  void TellTrouble(const std::string& why);
 
   enum class Repeat { kYes, kNo };
   /// The answer, whatever its status. `what` reads like "creating container 'x'".

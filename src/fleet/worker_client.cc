@@ -123,6 +123,17 @@ class HttpWorkerClient final : public WorkerClient {
     throw failure;
   }
 
+  Task<void> Fence(std::string handle, std::uint64_t epoch, std::stop_token stop) override {
+    const std::string what = Quoted("taking over container", handle);
+    http::Request request = Plain("GET", ContainerPath(handle, "/properties"));
+    request.headers.Set(std::string(garden::kEpochHeader), std::to_string(epoch));
+    const http::Response response =
+        co_await calls_->Send(*calls_->garden, what, std::move(request), Repeat::kNo, stop);
+    if (response.status >= 300 && response.status != 404) {
+      throw calls_->AnswerFailure(what, response);
+    }
+  }
+
   Task<std::unique_ptr<ProcessFollower>> RunProcess(std::string handle, garden::ProcessSpec spec,
                                                     std::string input, std::uint64_t stdout_offset,
                                                     std::uint64_t stderr_offset,
@@ -276,6 +287,13 @@ class HttpWorkerClient final : public WorkerClient {
   Task<bool> PullsImages(std::stop_token stop) override {
     const Capabilities capabilities = co_await calls_->Ask(stop);
     co_return capabilities.registry_image;
+  }
+
+  std::shared_ptr<void> OnTrouble(TroubleListener listener) override {
+    auto kept = std::make_shared<TroubleListener>(std::move(listener));
+    std::erase_if(calls_->trouble_listeners, [](const auto& one) { return one.expired(); });
+    calls_->trouble_listeners.push_back(kept);
+    return kept;
   }
 
   Task<void> Close() override {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -73,6 +74,14 @@ class WorkerClient {
   /// kNotFound if the container or the program is not there.
   virtual Task<std::unique_ptr<InteractiveProcess>> RunInteractive(
       std::string handle, protocol::garden::ProcessSpec spec, std::stop_token stop) = 0;
+  /// From now on this container takes nothing from owners of lower epochs; nothing if there is no
+  /// such container, or it is of a worker that knows no epochs. Tried once.
+  virtual Task<void> Fence(std::string handle, std::uint64_t epoch, std::stop_token stop) {
+    static_cast<void>(handle);
+    static_cast<void>(epoch);
+    static_cast<void>(stop);
+    co_return;
+  }
   /// SIGTERM, then SIGKILL after 10 s; or SIGKILL at once.
   virtual Task<void> StopContainer(std::string handle, bool kill, std::stop_token stop) = 0;
   virtual Task<void> DestroyContainer(std::string handle, std::stop_token stop) = 0;
@@ -105,6 +114,14 @@ class WorkerClient {
 
   /// True if the worker pulls images itself (Baggageclaim strategy "registry-image").
   virtual Task<bool> PullsImages(std::stop_token stop) = 0;
+
+  using TroubleListener = std::function<void(const std::string& why)>;
+  /// The listener is told when a call or a follower has failed to reach the worker for some seconds
+  /// and goes on trying, and then once a minute; as long as what is returned is held.
+  virtual std::shared_ptr<void> OnTrouble(TroubleListener listener) {
+    static_cast<void>(listener);
+    return nullptr;
+  }
 
   /// Ends what this client does in the background; await it before the client goes. Followers and
   /// interactive processes of this client are gone by then or fail.

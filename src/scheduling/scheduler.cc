@@ -53,6 +53,7 @@ Task<void> Scheduler::Start() {
 Task<void> Scheduler::Stop() {
   sweep_timer_.Cancel();
   retry_timer_.Cancel();
+  faulty_timer_.Cancel();
   tasks_.RequestStop();
   co_await tasks_.Join();
 }
@@ -193,15 +194,19 @@ Task<void> Scheduler::LookAtAll(std::vector<DueJob> jobs) {
     }
     NoteRun(begun, error);
     if (!error) continue;
-    if (error->kind == ErrorKind::kUnavailable || error->kind == ErrorKind::kTimeout) {
+    // A conflict may be the loss of this node's lease, which claims another then.
+    const bool outage =
+        error->kind == ErrorKind::kUnavailable || error->kind == ErrorKind::kTimeout;
+    if (outage || (piece.size() == 1 && error->kind == ErrorKind::kConflict)) {
       RetryLater(piece, *error);
     } else if (piece.size() > 1) {
       // One of them is at fault: each gets a transaction of its own.
       for (const DueJob& due : piece)
         pieces.push_back({due});
     } else {
-      services_.log.LogError("a job could not be scheduled, the next sweep tries again",
+      services_.log.LogError("a job could not be scheduled, it is tried again",
                              {{"job", piece.front().job.value}, {"error", error->message}});
+      TryFaultyLater(piece.front());
     }
   }
 }
@@ -255,6 +260,15 @@ void Scheduler::RetryLater(const std::vector<DueJob>& jobs, const Error& error) 
     Dispatch();
   });
   retry_ = std::min(retry_ * 2, options_.last_retry);
+}
+
+void Scheduler::TryFaultyLater(const DueJob& job) {
+  faulty_.push_back(job);
+  if (faulty_.size() > 1) return;
+  faulty_timer_ = services_.timers.After(options_.last_retry, [this] {
+    Push(std::exchange(faulty_, {}));
+    Dispatch();
+  });
 }
 
 void Scheduler::NotifyIdle() {

@@ -105,6 +105,8 @@ class Scheduler {
   void Announce(const Batch& batch);
   void NoteRun(SteadyTime begun, const std::optional<Error>& error) const;
   void RetryLater(const std::vector<DueJob>& jobs, const Error& error);
+  /// A job that fails by itself is looked at again, but seldom.
+  void TryFaultyLater(const DueJob& job);
   void ArmSweep();
   bool IsIdle() const { return mapping_ == 0 && batches_ == 0 && queue_.size() == 0; }
   void NotifyIdle();
@@ -122,6 +124,8 @@ class Scheduler {
   Duration retry_;
   std::vector<DueJob> retrying_;
   Timers::Handle retry_timer_;
+  std::vector<DueJob> faulty_;
+  Timers::Handle faulty_timer_;
   Timers::Handle sweep_timer_;
   std::vector<Waker<bool>> idle_;
   bool started_ = false;

@@ -48,6 +48,8 @@ class LeaseWatch {
   /// Takes what ListLeases said now; returns those that did not change for as long as a lease
   /// lasts.
   std::vector<Lease> Observe(const std::vector<Lease>& leases);
+  /// Begins anew: after an outage of the database, in which nobody could count on.
+  void Forget() { seen_.clear(); }
 
  private:
   struct Seen {

@@ -67,7 +67,9 @@ Task<void> LeaseKeeper::Round(std::stop_token stop) {
       },
       stop);
   if (!seen.held) {
-    Lose("another process has claimed it");
+    replaced_ = std::ranges::find(seen.leases, lease_.node, &Lease::node) != seen.leases.end();
+    Lose(replaced_ ? "another process runs under this node's name: end one of them"
+                   : "another node has taken it over");
     co_return;
   }
   renewed_ = begun;
@@ -77,6 +79,28 @@ Task<void> LeaseKeeper::Round(std::stop_token stop) {
 }
 
 Task<void> LeaseKeeper::Run(std::stop_token stop) {
+  for (;;) {
+    co_await Keep(stop);
+    if (!lost_ || !events_.let_go) co_return;
+    co_await events_.let_go();
+    if (replaced_) co_return;
+    co_await Regain(stop);
+    if (events_.taken_over) events_.taken_over();
+  }
+}
+
+Task<void> LeaseKeeper::Regain(std::stop_token stop) {
+  while (lost_) {
+    try {
+      co_await Acquire(stop);
+    } catch (const Failure& failure) {
+      log_.Warn("no new lease could be claimed", {{"error", failure.what()}});
+    }
+    if (lost_) co_await timers_.Sleep(options_.renew, stop);
+  }
+}
+
+Task<void> LeaseKeeper::Keep(std::stop_token stop) {
   const bool alone = options_.renew == Duration::zero();
   while (!lost_) {
     const Duration left = renewed_ + options_.lasts - timers_.clock().Steady();
@@ -90,8 +114,10 @@ Task<void> LeaseKeeper::Run(std::stop_token stop) {
       co_await Round(deadline.token());
     } catch (const Failure& failure) {
       log_.Warn("the lease could not be renewed", {{"error", failure.what()}});
+      watch_.Forget();
     } catch (const Cancelled&) {
       if (!deadline.expired()) throw;
+      watch_.Forget();
     }
     if (lost_ || alone) co_return;
     const SteadyTime next = timers_.clock().Steady() + options_.renew;

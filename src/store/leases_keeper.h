@@ -28,6 +28,11 @@ class LeaseKeeper {
     /// The lease was lost, or could not be renewed for as long as it lasts: this process must stop
     /// what it does in its name. Everything it still writes under it is refused.
     std::function<void()> lost;
+    /// After that: returns when nothing is done in the lost lease's name any more. Then a new one
+    /// is claimed, with a later epoch, and `taken_over` is called. None, or if another process has
+    /// claimed a lease under this node's name (they would take it from each other for ever): Run()
+    /// ends with the loss.
+    std::function<Task<void>()> let_go = {};
   };
 
   /// `database` and `timers` outlive it.
@@ -36,7 +41,8 @@ class LeaseKeeper {
 
   /// Claims the lease; before anything is done in its name.
   Task<Lease> Acquire(std::stop_token stop);
-  /// Renews and watches until stop or the loss of the lease. After Acquire().
+  /// Renews and watches until stop or the loss of the lease, and claims a new one then if it can
+  /// let go. After Acquire().
   Task<void> Run(std::stop_token stop);
   /// Gives it up, at the end of a graceful stop.
   Task<void> Release(std::stop_token stop);
@@ -45,6 +51,8 @@ class LeaseKeeper {
   bool lost() const { return lost_; }
 
  private:
+  Task<void> Keep(std::stop_token stop);
+  Task<void> Regain(std::stop_token stop);
   Task<void> Round(std::stop_token stop);
   Task<void> TakeOver(Lease dead, std::stop_token stop);
   void Lose(std::string_view why);
@@ -58,6 +66,7 @@ class LeaseKeeper {
   Lease lease_;
   SteadyTime renewed_{};
   bool lost_ = false;
+  bool replaced_ = false;  ///< by another process of this name
 };
 
 }  // namespace pinion::store

@@ -122,13 +122,15 @@ class LeaseKeeperTest : public testing::DatabaseTest {
  protected:
   /// A node on the virtual clock.
   struct Node {
-    Node(LeaseKeeperTest& test, std::string name, LeaseOptions options = {})
+    Node(LeaseKeeperTest& test, std::string name, LeaseOptions options = {},
+         std::function<Task<void>()> let_go = {})
         : loop(test.loop_),
           keeper(*test.inline_, test.timers_, Logger(), std::move(name), "web", options,
                  {.take_over = [this](Transaction&, const Lease& dead,
                                       const Lease&) { taken = dead.node; },
                   .taken_over = [this] { ++take_overs; },
-                  .lost = [this] { lost = true; }}),
+                  .lost = [this] { lost = true; },
+                  .let_go = std::move(let_go)}),
           tasks(test.loop_.executor(), Logger(), "node") {}
     ~Node() { Kill(); }
     void Start() {
@@ -231,6 +233,60 @@ TEST_P(LeaseKeeperTest, WhoCannotRenewStopsBeforeOthersTakeOver) {
   EXPECT_FALSE(a.lost);
   Advance(3s);
   EXPECT_TRUE(a.lost);
+}
+
+TEST_P(LeaseKeeperTest, AnOutageOfTheDatabaseIsNobodysDeath) {
+  Node a(*this, "a");
+  Node b(*this, "b");
+  a.Start();
+  b.Start();
+  Advance(10s);
+  inline_->Run(Pool::kApi, true,
+               [](Transaction& t) { t.Execute("alter table leases rename to gone"); });
+  Advance(12s);
+  inline_->Run(Pool::kApi, true,
+               [](Transaction& t) { t.Execute("alter table gone rename to leases"); });
+  b.tasks.RequestStop();  // and it has died meanwhile
+  Advance(10s);
+  EXPECT_EQ(a.take_overs, 0);
+  EXPECT_FALSE(a.lost);
+  Advance(15s);
+  EXPECT_EQ(a.take_overs, 1);
+}
+
+TEST_P(LeaseKeeperTest, WhoLostItClaimsALaterOneOnceItHasLetGo) {
+  Event gone;
+  Node a(*this, "a", {}, [&gone]() -> Task<void> { return gone.Wait({}); });
+  a.Start();
+  const std::int64_t before = a.keeper.lease().last_epoch;
+  Advance(5s);
+  inline_->Run(Pool::kApi, true,
+               [](Transaction& t) { t.Execute("alter table leases rename to gone"); });
+  Advance(60s);
+  EXPECT_TRUE(a.lost);
+  gone.Set();
+  Advance(10s);
+  EXPECT_TRUE(a.keeper.lost());  // the database is still away
+  inline_->Run(Pool::kApi, true,
+               [](Transaction& t) { t.Execute("alter table gone rename to leases"); });
+  Advance(5s);
+  EXPECT_FALSE(a.keeper.lost());
+  EXPECT_GT(a.keeper.lease().epoch, before);
+  EXPECT_EQ(a.take_overs, 1);
+  Advance(60s);
+  EXPECT_FALSE(a.keeper.lost());  // and keeps it
+}
+
+TEST_P(LeaseKeeperTest, TwoOfOneNameDoNotTakeItFromEachOtherForEver) {
+  const auto at_once = []() -> Task<void> { co_return; };
+  Node a(*this, "a", {}, at_once);
+  a.Start();
+  Advance(5s);
+  Node again(*this, "a", {}, at_once);
+  again.Start();
+  Advance(60s);
+  EXPECT_TRUE(a.keeper.lost());
+  EXPECT_FALSE(again.lost);
 }
 
 TEST_P(LeaseKeeperTest, AloneItTakesFormerLivesAtOnceAndRestsThen) {

@@ -1,0 +1,183 @@
+#!/usr/bin/env python3
+"""What a build needs is away for a while: it waits and says for what, or fails with the reason, and all goes on afterwards.
+
+Usage: test_outages.py BUILD_FOLDER [--gtest_output=json:FILE]. Needs root. Runs in namespaces of its own.
+"""
+import sqlite3
+import subprocess
+import time
+import unittest
+
+import harness
+import storm
+import world
+
+LINES = 200
+NUMBERED = "".join(f"line {i} of {LINES}\n" for i in range(1, LINES + 1))
+COUNT = f"i=1; while [ $i -le {LINES} ]; do echo line $i of {LINES}; [ $((i % 10)) = 0 ] && sleep 0.2; i=$((i + 1)); done"
+
+
+class Case(unittest.TestCase):
+    """With a server of its own."""
+
+    @classmethod
+    def setUpClass(cls):
+        harness.require_root()
+        cls.folder = world.temporary_folder(cls)
+        cls.outside = world.Outside(cls.folder)
+        cls.addClassCleanup(cls.outside.stop)
+        cls.server = cls.make_server()
+        cls.server.start()
+        cls.addClassCleanup(cls.server.stop)
+        cls.server.login()
+
+    @classmethod
+    def make_server(cls):
+        return storm.Server(cls.folder, "--log-level", "debug")
+
+    def start(self, name, *plan):
+        self.server.set_pipeline(name, storm.pipeline(job=list(plan)))
+        return self.server.trigger("job", name)["id"]
+
+    def wait_for_text(self, build, word, seconds=30):
+        try:
+            world.wait_for(f"build {build} says {word!r}", lambda: word in self.server.events_so_far(build, 0.5), seconds)
+        except AssertionError as error:
+            self.fail(f"{error}\n{self.server.events_so_far(build, 1)[-2000:]}\n{self.server.watched.tail()}")
+
+    def check_counted(self, build, seconds=60):
+        row = self.server.wait_for_end(build, seconds)
+        events = self.server.events(build)
+        self.assertEqual(row["status"], "succeeded", f"{storm.texts(events)}\n{[e for e in events if e['event'] == 'error']}")
+        text = next(text for step, text in storm.texts(events).items() if text.startswith("line 1 "))
+        self.assertEqual(storm.digest(text), storm.digest(NUMBERED), text)
+
+    def errors(self, build):
+        return [e["data"]["message"] for e in self.server.events(build) if e["event"] == "error"]
+
+
+class FullDisk(Case):
+    @classmethod
+    def make_server(cls):
+        state = cls.folder / "server"
+        state.mkdir()
+        world.run("mount", "-t", "tmpfs", "-o", "size=24m,mode=711", "none", state)
+        cls.addClassCleanup(world.run, "umount", "-l", state)
+        return storm.Server(cls.folder, "--log-level", "debug", "--worker-work-dir", str(cls.folder / "work"))
+
+    def test_a_full_state_folder_stops_nothing_for_good(self):
+        build = self.start("full", storm.task("count", COUNT), storm.task("after", "echo after"))
+        self.wait_for_text(build, f"line 20 of {LINES}")
+        filler = self.server.state / "filler"
+        with open(filler, "wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4096))
+            except OSError:
+                pass
+        status, answer = self.server.ask("POST", "/api/v1/teams/main/pipelines/full/jobs/job/builds", timeout=60)
+        print(f"a trigger while the disk is full: {status} {answer}", flush=True)
+        self.assertIn(status, (200, 503))
+        self.assertNotEqual(answer, "")
+        self.wait_for_text(build, "waiting for ", 60)
+        said = self.server.events_so_far(build, 1)
+        self.assertRegex(said, "waiting for (room for its log|the database): [^\"]*(full|No space left)")
+        self.assertEqual(self.server.build(build)["status"], "started")
+        filler.unlink()
+        self.check_counted(build)
+        # What was half written is nowhere: the next process reads it all.
+        self.server.kill()
+        self.server.start()
+        self.check_counted(build)
+        again = self.server.trigger("job", "full")["id"]
+        self.check_counted(again)
+
+
+class LockedDatabase(Case):
+    def test_another_program_holds_the_database(self):
+        build = self.start("locked", storm.task("count", COUNT), storm.task("after", "echo after"))
+        self.wait_for_text(build, f"line 20 of {LINES}")
+        holder = sqlite3.connect(self.server.state / "pinion.sqlite", isolation_level=None, timeout=20)
+        holder.execute("begin immediate")
+        try:
+            status, answer = self.server.ask("GET", "/api/v1/teams/main/pipelines/locked/jobs")
+            self.assertEqual(status, 200, "reading goes on")
+            self.wait_for_text(build, "waiting for the database: ", 60)
+        finally:
+            holder.execute("rollback")
+            holder.close()
+        self.check_counted(build)
+
+
+class LostDatabase(Case):
+    @classmethod
+    def make_server(cls):
+        cls.database = world.Postgres(cls)
+        return storm.Server(cls.folder, "--log-level", "debug", database=cls.database.url)
+
+    def test_postgresql_is_away_for_longer_than_a_lease(self):
+        build = self.start("lost", storm.task("count", COUNT), storm.task("after", "echo after"))
+        self.wait_for_text(build, f"line 20 of {LINES}")
+        since = self.server.watched.end()
+        self.database.stop()
+        self.wait_for_text(build, "waiting for the database: ", 60)
+        self.assertTrue(self.server.watched.wait("the lease is lost", since, 40), self.server.watched.tail())
+        status, answer = self.server.ask("GET", f"/api/v1/builds/{build}", timeout=60)
+        print(f"a request meanwhile: {status} {answer}", flush=True)
+        self.assertEqual(status, 503, answer)
+        self.database.start()
+        self.assertTrue(self.server.watched.wait("lease acquired", since, 60), self.server.watched.tail())
+        world.wait_for("it answers", lambda: self.server.ask("GET", f"/api/v1/builds/{build}")[0] == 200, 30)
+        self.check_counted(build)
+        again = world.wait_for("the next one is accepted", lambda: self.server.trigger("job", "lost"), 30)["id"]
+        self.check_counted(again)
+
+
+class DeadRegistry(Case):
+    def image_task(self, repository, **more):
+        return {"task": "run", "config": {"platform": "linux", "run": {"path": "echo", "args": ["ran"]}, "image_resource": {
+            "type": "registry-image", "source": {"repository": repository, "insecure": True}}}, **more}
+
+    def test_1_names_are_not_resolved(self):
+        build = self.start("names", {"ensure": storm.task("after", "echo ensured"), **self.image_task("registry.nowhere.invalid/image")})
+        row = self.server.wait_for_end(build, 120)
+        said = self.server.events_so_far(build, 1)
+        self.assertIn(row["status"], ("errored", "failed"))
+        self.assertIn("registry.nowhere.invalid", said)
+        self.assertRegex(said, "(?i)resolv")
+        self.assertIn("ensured", said)
+
+    def test_2_nobody_listens_and_later_somebody_does(self):
+        repository = f"{world.OUTSIDE}:{world.REGISTRY_PORT}/image"
+        build = self.start("dead", self.image_task(repository))
+        self.assertIn(self.server.wait_for_end(build, 120)["status"], ("errored", "failed"))
+        said = self.server.events_so_far(build, 1)
+        self.assertIn(f"{world.OUTSIDE}", said)
+        self.assertRegex(said, "(?i)connect|refused")
+        self.outside.start_registry()
+        self.outside.push_image("image:latest", {})
+        again = self.server.trigger("job", "dead")["id"]
+        row = self.server.wait_for_end(again, 120)
+        self.assertEqual(row["status"], "succeeded", self.server.events_so_far(again, 1))
+
+    def test_3_it_takes_the_connection_and_says_nothing(self):
+        # In the other network namespace, behind the cable.
+        listener = subprocess.Popen(["ip", "netns", "exec", "outside", "/usr/bin/python3", "-c",
+                                     f"import socket, time; s = socket.create_server(('{world.OUTSIDE}', 5001)); print('up', flush=True); time.sleep(600)"],
+                                    stdout=subprocess.PIPE, text=True)
+        self.addCleanup(listener.wait)
+        self.addCleanup(listener.kill)
+        self.assertEqual(listener.stdout.readline(), "up\n")
+        started = time.monotonic()
+        build = self.start("slow", {"ensure": storm.task("after", "echo ensured"), **self.image_task(f"{world.OUTSIDE}:5001/image", timeout="3s")})
+        row = self.server.wait_for_end(build, 60)
+        said = self.server.events_so_far(build, 1)
+        self.assertIn(row["status"], ("errored", "failed"))
+        self.assertLess(time.monotonic() - started, 30)
+        self.assertIn("timeout exceeded", said)
+        self.assertIn("ensured", said)
+
+
+if __name__ == "__main__":
+    world.enter_own_namespaces()
+    harness.main()
