@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "async/loop.h"
+#include "async/signal.h"
 #include "async/task_group.h"
 #include "store/leases_keeper.h"
 #include "store/testing.h"
