@@ -244,7 +244,7 @@ TEST_P(LeaseKeeperTest, AnOutageOfTheDatabaseIsNobodysDeath) {
   Advance(10s);
   inline_->Run(Pool::kApi, true,
                [](Transaction& t) { t.Execute("alter table leases rename to gone"); });
-  Advance(12s);
+  Advance(9s);
   inline_->Run(Pool::kApi, true,
                [](Transaction& t) { t.Execute("alter table gone rename to leases"); });
   b.tasks.RequestStop();  // and it has died meanwhile
