@@ -20,6 +20,7 @@ FACTS = pathlib.Path(os.environ.get("PINION_FACTS", ROOT.parent / "shared/facts/
 
 # Options that upstream does not have, and why they are there.
 OWN_OPTIONS = {
+    "build-log-dir": "upstream keeps build logs in its database",
     "state-dir": "upstream has no state but PostgreSQL's and the worker's",
     "database-url": "upstream knows PostgreSQL only",
     "worker-container-processes": "upstream limits no processes",
