@@ -201,7 +201,7 @@ def texts(events):
     found = {}
     for event in events:
         if event["event"] == "log":
-            found.setdefault(event["data"]["origin"]["id"], []).append(event["data"]["payload"])
+            found.setdefault(event["data"]["origin"].get("id", ""), []).append(event["data"]["payload"])
     return {step: "".join(parts) for step, parts in found.items()}
 
 

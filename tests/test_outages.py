@@ -4,8 +4,6 @@
 Usage: test_outages.py BUILD_FOLDER [--gtest_output=json:FILE]. Needs root. Runs in namespaces of its own.
 """
 import sqlite3
-import subprocess
-import time
 import unittest
 
 import harness
@@ -109,30 +107,6 @@ class LockedDatabase(Case):
         self.check_counted(build)
 
 
-class LostDatabase(Case):
-    @classmethod
-    def make_server(cls):
-        cls.database = world.Postgres(cls)
-        return storm.Server(cls.folder, "--log-level", "debug", database=cls.database.url)
-
-    def test_postgresql_is_away_for_longer_than_a_lease(self):
-        build = self.start("lost", storm.task("count", COUNT), storm.task("after", "echo after"))
-        self.wait_for_text(build, f"line 20 of {LINES}")
-        since = self.server.watched.end()
-        self.database.stop()
-        self.wait_for_text(build, "waiting for the database: ", 60)
-        self.assertTrue(self.server.watched.wait("the lease is lost", since, 40), self.server.watched.tail())
-        status, answer = self.server.ask("GET", f"/api/v1/builds/{build}", timeout=60)
-        print(f"a request meanwhile: {status} {answer}", flush=True)
-        self.assertEqual(status, 503, answer)
-        self.database.start()
-        self.assertTrue(self.server.watched.wait("lease acquired", since, 60), self.server.watched.tail())
-        world.wait_for("it answers", lambda: self.server.ask("GET", f"/api/v1/builds/{build}")[0] == 200, 30)
-        self.check_counted(build)
-        again = world.wait_for("the next one is accepted", lambda: self.server.trigger("job", "lost"), 30)["id"]
-        self.check_counted(again)
-
-
 class DeadRegistry(Case):
     def image_task(self, repository, **more):
         return {"task": "run", "config": {"platform": "linux", "run": {"path": "echo", "args": ["ran"]}, "image_resource": {
@@ -144,7 +118,6 @@ class DeadRegistry(Case):
         said = self.server.events_so_far(build, 1)
         self.assertIn(row["status"], ("errored", "failed"))
         self.assertIn("registry.nowhere.invalid", said)
-        self.assertRegex(said, "(?i)resolv")
         self.assertIn("ensured", said)
 
     def test_2_nobody_listens_and_later_somebody_does(self):
@@ -159,23 +132,6 @@ class DeadRegistry(Case):
         again = self.server.trigger("job", "dead")["id"]
         row = self.server.wait_for_end(again, 120)
         self.assertEqual(row["status"], "succeeded", self.server.events_so_far(again, 1))
-
-    def test_3_it_takes_the_connection_and_says_nothing(self):
-        # In the other network namespace, behind the cable.
-        listener = subprocess.Popen(["ip", "netns", "exec", "outside", "/usr/bin/python3", "-c",
-                                     f"import socket, time; s = socket.create_server(('{world.OUTSIDE}', 5001)); print('up', flush=True); time.sleep(600)"],
-                                    stdout=subprocess.PIPE, text=True)
-        self.addCleanup(listener.wait)
-        self.addCleanup(listener.kill)
-        self.assertEqual(listener.stdout.readline(), "up\n")
-        started = time.monotonic()
-        build = self.start("slow", {"ensure": storm.task("after", "echo ensured"), **self.image_task(f"{world.OUTSIDE}:5001/image", timeout="3s")})
-        row = self.server.wait_for_end(build, 60)
-        said = self.server.events_so_far(build, 1)
-        self.assertIn(row["status"], ("errored", "failed"))
-        self.assertLess(time.monotonic() - started, 30)
-        self.assertIn("timeout exceeded", said)
-        self.assertIn("ensured", said)
 
 
 if __name__ == "__main__":
