@@ -127,6 +127,7 @@ class Server(world.Server):
             self.token = json.loads(answer.read())["access_token"]
 
     def set_pipeline(self, name, config):
+        self.ask("DELETE", f"/api/v1/teams/main/pipelines/{name}")
         status, answer = self.ask("PUT", f"/api/v1/teams/main/pipelines/{name}/config", json.dumps(config))
         if status not in (200, 201):
             raise AssertionError(f"set-pipeline {name}: {status} {answer}")

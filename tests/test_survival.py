@@ -171,14 +171,16 @@ class KilledServer(Case):
             self.assertEqual(len(set(seen)), 4, f"{kind} once for each task")
 
 
+LONG = 600
+LONG_NUMBERED = "".join(f"line {i} of {LONG}\n" for i in range(1, LONG + 1))
+
+
 class TwoServers(unittest.TestCase):
     """Two servers on one database. Containers run on the second one's worker, which both reach; `first` runs the builds."""
 
-    LONG = 600
-    NUMBERED = "".join(f"line {i} of {LONG}\n" for i in range(1, LONG + 1))
     COUNT = f"""
         me=$(cat /proc/sys/kernel/random/uuid); echo $me >> out/starts; echo start $me; i=1
-        while [ $i -le {LONG} ]; do echo line $i of {LONG}; [ $((i % 10)) = 0 ] && sleep %s; i=$((i + 1)); done
+        while [ $i -le {LONG} ]; do echo line $i of {LONG}; [ $((i %% 10)) = 0 ] && sleep %s; i=$((i + 1)); done
         echo end $me"""
 
     @classmethod
@@ -219,7 +221,7 @@ class TwoServers(unittest.TestCase):
         first, rest = text.split("\n", 1)
         numbers, last = rest.rsplit("end ", 1)
         self.assertEqual(first.split()[1], last.strip(), "the process that ended is not the one that began")
-        self.assertEqual(storm.digest(numbers), storm.digest(self.NUMBERED), numbers)
+        self.assertEqual(storm.digest(numbers), storm.digest(LONG_NUMBERED), numbers)
         self.assertIn("1\ntold\n", logs, "the container was started once")
         self.assertEqual([e["data"]["status"] for e in events if e["event"] == "status"], ["started", "succeeded"])
         for kind in ("initialize-task", "start-task", "finish-task"):
@@ -287,7 +289,7 @@ class TwoServers(unittest.TestCase):
         build = self.start_on_first("count")
         world.wait_for("it prints", lambda: "line 20 of" in self.first.events_so_far(build, 0.5))
         self.second.kill()
-        world.wait_for("it says for what it waits", lambda: "waiting for the worker: worker 'second'" in self.first.events_so_far(build, 0.5), 20)
+        world.wait_for("it says for what it waits", lambda: "waiting for the worker: " in self.first.events_so_far(build, 0.5), 20)
         self.assertEqual(self.first.build(build)["status"], "started")
         self.second.start()
         self.check_count(self.first, build)
