@@ -24,14 +24,14 @@ TEST(TextParams, TasksAreFoundInsideOfOtherSteps) {
 }
 
 TEST(TextParams, WhatOnlyHasTheNamesOfATaskStaysAsItIs) {
-  for (
-      const std::string_view plan : {
-          R"({"put":{"params":{"task":{"params":{"n":1},"config":{"params":{"n":1}}}}}})",
-          R"({"get":{"source":{"task":{"params":{"n":1}}},"params":{"n":1}}})",
-          R"({"set_pipeline":{"vars":{"task":{"params":{"n":1}}}}})",
-          R"({"task":{"vars":{"params":{"n":1},"task":{"params":{"n":1}}},)"
-          R"("config":{"image_resource":{"params":{"n":1},"source":{"config":{"params":{"n":1}}}}}}})",
-      }) {
+  for (const std::string_view plan : {
+           R"({"put":{"params":{"task":{"params":{"n":1},"config":{"params":{"n":1}}}}}})",
+           R"({"get":{"source":{"task":{"params":{"n":1}}},"params":{"n":1}}})",
+           R"({"set_pipeline":{"vars":{"task":{"params":{"n":1}}}}})",
+           R"({"task":{"vars":{"params":{"n":1},"task":{"params":{"n":1}}},)"
+           R"("config":{"image_resource":{"params":{"n":1},)"
+           R"("source":{"config":{"params":{"n":1}}}}}}})",
+       }) {
     EXPECT_EQ(Converted(plan), plan);
   }
 }

@@ -17,7 +17,7 @@ struct Process {
   int64_t size[kStreams]; /* bytes in the log files */
   int64_t delivered[kStreams];
   int64_t read_at; /* when a terminal's output was read last; microseconds */
-  int input; /* where its input goes; -1 when closed */
+  int input;       /* where its input goes; -1 when closed */
   bool started;
   int64_t pid;
   bool ended;     /* init told its end; what is in the pipes is still to be read */
