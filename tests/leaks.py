@@ -103,6 +103,11 @@ def status_of(pid):
     return dict(line.split(":\t", 1) for line in read(f"/proc/{pid}/status").splitlines() if ":\t" in line)
 
 
+def memory_of(pid):
+    """Resident, in kB."""
+    return int(status_of(pid).get("VmRSS", "0 kB").split()[0])
+
+
 def descriptors_of(pid):
     return [target for target in (link(f"/proc/{pid}/fd/{fd}") for fd in names(f"/proc/{pid}/fd")) if target]
 
@@ -270,7 +275,7 @@ class Count:
             self.add("descriptors", re.sub(r"\d{3,}", "N", target) if target.startswith(("/proc", "/run")) else re.sub(r":\[\d+\]", "", target))
         for thread in names(f"/proc/{self.pid}/task"):
             self.add("threads", read(f"/proc/{self.pid}/task/{thread}/comm").strip())
-        self.memory = int(status_of(self.pid).get("VmRSS", "0 kB").split()[0])
+        self.memory = memory_of(self.pid)
 
     def take_coroutines(self):
         try:

@@ -9,9 +9,7 @@ builds without the hog. Other work on the machine can only make it look worse, s
 import contextlib
 import http.client
 import os
-import pathlib
 import statistics
-import tempfile
 import time
 import unittest
 
@@ -35,18 +33,12 @@ HOGS = {
 }
 
 
-class NeighboursTest(unittest.TestCase):
+class NeighboursTest(soak.Case):
+    OPTIONS = ["--worker-container-processes", "300", "--worker-containers-memory", "1G"]
+
     @classmethod
     def setUpClass(cls):
-        harness.require_root()
-        folder = tempfile.TemporaryDirectory(prefix="pinion-neighbours-", ignore_cleanup_errors=True)
-        cls.addClassCleanup(folder.cleanup)
-        path = pathlib.Path(folder.name)
-        path.chmod(0o711)
-        world.run("ip", "link", "set", "lo", "up")
-        cls.it = soak.Soak(path, at_once=1, seed=1, options=["--worker-container-processes", "300", "--worker-containers-memory", "1G"])
-        cls.addClassCleanup(cls.it.end)
-        cls.it.begin()
+        super().setUpClass()
         jobs = [{"name": "work", "plan": [soak.task("work", WORK, outputs=[{"name": "out"}])]}]
         jobs += [{"name": name, "plan": [soak.task("hog", script + " 2>/dev/null", outputs=[{"name": "out"}])]} for name, script in HOGS.items()]
         cls.path = f"{cls.it.team}/pipelines/neighbours"

@@ -22,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+import unittest
 
 import harness
 import leaks
@@ -394,10 +395,6 @@ class Soak:
     def count(self):
         return leaks.Count(self.server.folder / "state", self.server.process.pid, url=self.server.url).to_json()
 
-    def memory(self):
-        """Resident memory of server and worker, one process here, in kB."""
-        return int(leaks.status_of(self.server.process.pid)["VmRSS"].split()[0])
-
     def count_when_idle(self):
         """The count once there is no container and nothing more goes away."""
         last = None
@@ -436,6 +433,20 @@ class Soak:
             time.sleep(1)
 
 
+class Case(unittest.TestCase):
+    """With a server of its own that is asked for one thing after the other."""
+
+    OPTIONS = []
+
+    @classmethod
+    def setUpClass(cls):
+        harness.require_root()
+        world.run("ip", "link", "set", "lo", "up")
+        cls.it = Soak(world.temporary_folder(cls), at_once=1, seed=1, options=cls.OPTIONS)
+        cls.addClassCleanup(cls.it.end)
+        cls.it.begin()
+
+
 def soak(folder, builds, at_once, kills, seed, memory_builds=MEMORY_BUILDS, memory_factor=MEMORY_FACTOR, but=()):
     """Returns the findings, a list of text; prints what it does and the counts. Work of the kinds in `but` is done once only."""
     it = Soak(folder, at_once, seed)
@@ -469,7 +480,7 @@ def soak(folder, builds, at_once, kills, seed, memory_builds=MEMORY_BUILDS, memo
             some = min(rest, memory_builds)
             it.run(some)
             rest -= some
-            say(f"{some} more builds, {it.memory() / 1024:.1f} MB")
+            say(f"{some} more builds, {leaks.memory_of(it.server.process.pid) / 1024:.1f} MB")
         it.settle()
         last = it.count()
         it.clear()

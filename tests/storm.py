@@ -1,4 +1,4 @@
-"""Servers that are killed, stopped and starved, for test_survival.py: watching their log, asking their API, reading builds."""
+"""Servers that are killed, stopped and starved, for tests of what they survive: watching their log, asking their API, reading builds."""
 import hashlib
 import json
 import os
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+import unittest
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -127,6 +128,7 @@ class Server(world.Server):
             self.token = json.loads(answer.read())["access_token"]
 
     def set_pipeline(self, name, config):
+        """A pipeline in the place of any of that name."""
         self.ask("DELETE", f"/api/v1/teams/main/pipelines/{name}")
         status, answer = self.ask("PUT", f"/api/v1/teams/main/pipelines/{name}/config", json.dumps(config))
         if status not in (200, 201):
@@ -171,30 +173,43 @@ class Server(world.Server):
         return done.stdout.decode(errors="replace")
 
 
-class Postgres:
-    """psql on the database of a URL of world.start_postgres()."""
+class Case(unittest.TestCase):
+    """With a server of its own."""
 
-    def __init__(self, url):
-        self.command = ["runuser", "-u", "postgres", "--", "psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h",
-                        urllib.parse.unquote(url.split("@")[1].split("/")[0]), "postgres"]
+    @classmethod
+    def make_server(cls):
+        return Server(cls.folder, "--log-level", "debug")
 
-    def __call__(self, query):
-        return world.run(*self.command, "-c", query).stdout.strip()
+    @classmethod
+    def setUpClass(cls):
+        world.enter(cls)
+        cls.server = cls.make_server()
+        cls.server.start()
+        cls.addClassCleanup(cls.server.stop)
+        cls.server.login()
 
-    def hold(self, query):
-        """Runs it in a transaction that stays open: end what is returned by let_go()."""
-        session = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        session.stdin.write(f"begin;\n{query};\nselect 'held';\n")
-        session.stdin.flush()
-        for line in session.stdout:
-            if line == "held\n":
-                return session
-        raise AssertionError(f"psql ended: {query}")
+    def start(self, name, *plan, says=None):
+        """A build of a new pipeline's only job; once a step has said that word, if one is given."""
+        self.server.set_pipeline(name, pipeline(job=list(plan)))
+        build = self.server.trigger("job", name)["id"]
+        if says:
+            self.wait_for_text(build, says, 60)
+        return build
 
-    @staticmethod
-    def let_go(session):
-        session.stdin.close()
-        session.wait(10)
+    def wait_for_text(self, build, word, seconds=30):
+        try:
+            world.wait_for(f"build {build} says {word!r}", lambda: word in self.server.events_so_far(build, 0.5), seconds)
+        except AssertionError as error:
+            self.fail(f"{error}\n{self.server.events_so_far(build, 1)[-2000:]}\n{self.server.watched.tail()}")
+
+
+def count_lines(lines, pause):
+    """A script that prints numbered() lines, with a pause of so many seconds after each ten."""
+    return f"i=1; while [ $i -le {lines} ]; do echo line $i of {lines}; [ $((i % 10)) = 0 ] && sleep {pause}; i=$((i + 1)); done"
+
+
+def numbered(lines):
+    return "".join(f"line {i} of {lines}\n" for i in range(1, lines + 1))
 
 
 def texts(events):

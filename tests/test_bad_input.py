@@ -63,10 +63,7 @@ def serve_lies():
 class BadInputTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        harness.require_root()
-        cls.folder = world.temporary_folder(cls)
-        cls.outside = world.Outside(cls.folder)
-        cls.addClassCleanup(cls.outside.stop)
+        world.enter(cls)
         cls.registry = cls.outside.start_registry()
         answers = {"check": '[{"ref":"1"}]', "in": '{"version":{"ref":"1"}}', "out": '{"version":{"ref":"1"}}'}
         scripts = {f"opt/resource/{action}": SCRIPT.format(action=action, answer=answer) for action, answer in answers.items()}

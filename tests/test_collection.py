@@ -4,7 +4,6 @@
 Usage: test_collection.py BUILD_FOLDER [--gtest_output=json:FILE]. Needs root. Runs in namespaces of its own.
 """
 import pathlib
-import tempfile
 import time
 import unittest
 
@@ -16,18 +15,10 @@ import world
 SECONDS = 120  # from the cause to nothing left
 
 
-class CollectionTest(unittest.TestCase):
+class CollectionTest(soak.Case):
     @classmethod
     def setUpClass(cls):
-        harness.require_root()
-        folder = tempfile.TemporaryDirectory(prefix="pinion-collection-", ignore_cleanup_errors=True)
-        cls.addClassCleanup(folder.cleanup)
-        path = pathlib.Path(folder.name)
-        path.chmod(0o711)
-        world.run("ip", "link", "set", "lo", "up")
-        cls.it = soak.Soak(path, at_once=1, seed=1, options=[])
-        cls.addClassCleanup(cls.it.end)
-        cls.it.begin()
+        super().setUpClass()
         # What the first use of everything leaves is no garbage.
         for job in ("ok", "rich"):
             cls.it.run_job(job)

@@ -55,10 +55,7 @@ class Path:
 
     @classmethod
     def setUpClass(cls):
-        harness.require_root()
-        cls.folder = world.temporary_folder(cls)
-        cls.outside = world.Outside(cls.folder)
-        cls.addClassCleanup(cls.outside.stop)
+        world.enter(cls)
         cls.outside.start_git()
         cls.registry = cls.outside.start_registry()
         cls.outside.push_image("builder", {"marker": "from the image\n"})
@@ -167,7 +164,7 @@ class UpstreamFlyOnSqlite(Path, unittest.TestCase):
 class UpstreamFlyOnPostgres(Path, unittest.TestCase):
     @classmethod
     def make_database(cls):
-        return world.start_postgres(cls)
+        return world.Postgres(cls).url
 
 
 class OwnClientOnSqlite(Path, unittest.TestCase):

@@ -67,10 +67,7 @@ def pids_with(command_line):
 class Isolation(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        harness.require_root()
-        cls.folder = world.temporary_folder(cls)
-        cls.outside = world.Outside(cls.folder)
-        cls.addClassCleanup(cls.outside.stop)
+        world.enter(cls)
         cls.registry = cls.outside.start_registry()
         cls.outside.push_image("hostile", {"hostile": HOSTILE.read_bytes()}, modes={"hostile": 0o755})
         cls.server = world.Server(cls.folder, "--worker-container-processes", str(PROCESSES), "--worker-container-files", str(FILES),

@@ -4,54 +4,22 @@
 Usage: test_outages.py BUILD_FOLDER [--gtest_output=json:FILE]. Needs root. Runs in namespaces of its own.
 """
 import sqlite3
-import unittest
 
 import harness
 import storm
 import world
 
 LINES = 200
-NUMBERED = "".join(f"line {i} of {LINES}\n" for i in range(1, LINES + 1))
-COUNT = f"i=1; while [ $i -le {LINES} ]; do echo line $i of {LINES}; [ $((i % 10)) = 0 ] && sleep 0.2; i=$((i + 1)); done"
+COUNT = storm.count_lines(LINES, 0.2)
 
 
-class Case(unittest.TestCase):
-    """With a server of its own."""
-
-    @classmethod
-    def setUpClass(cls):
-        harness.require_root()
-        cls.folder = world.temporary_folder(cls)
-        cls.outside = world.Outside(cls.folder)
-        cls.addClassCleanup(cls.outside.stop)
-        cls.server = cls.make_server()
-        cls.server.start()
-        cls.addClassCleanup(cls.server.stop)
-        cls.server.login()
-
-    @classmethod
-    def make_server(cls):
-        return storm.Server(cls.folder, "--log-level", "debug")
-
-    def start(self, name, *plan):
-        self.server.set_pipeline(name, storm.pipeline(job=list(plan)))
-        return self.server.trigger("job", name)["id"]
-
-    def wait_for_text(self, build, word, seconds=30):
-        try:
-            world.wait_for(f"build {build} says {word!r}", lambda: word in self.server.events_so_far(build, 0.5), seconds)
-        except AssertionError as error:
-            self.fail(f"{error}\n{self.server.events_so_far(build, 1)[-2000:]}\n{self.server.watched.tail()}")
-
+class Case(storm.Case):
     def check_counted(self, build, seconds=60):
         row = self.server.wait_for_end(build, seconds)
         events = self.server.events(build)
         self.assertEqual(row["status"], "succeeded", f"{storm.texts(events)}\n{[e for e in events if e['event'] == 'error']}")
         text = next(text for step, text in storm.texts(events).items() if text.startswith("line 1 "))
-        self.assertEqual(storm.digest(text), storm.digest(NUMBERED), text)
-
-    def errors(self, build):
-        return [e["data"]["message"] for e in self.server.events(build) if e["event"] == "error"]
+        self.assertEqual(storm.digest(text), storm.digest(storm.numbered(LINES)), text)
 
 
 class FullDisk(Case):

@@ -4,53 +4,29 @@
 Usage: test_sessions.py BUILD_FOLDER [--gtest_output=json:FILE]. Needs root. Runs in namespaces of its own.
 """
 import os
-import pathlib
 import signal
 import socket
 import subprocess
 import time
-import unittest
 
 import harness
+import leaks
 import storm
 import world
 
+# As the events have what was printed; the task's script, which they have too, has no line's end there.
+READY = r"ready\n"
 ENSURED = {"ensure": storm.task("after", "echo ensured")}
 
 
-class Case(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        harness.require_root()
-        cls.folder = world.temporary_folder(cls)
-        cls.outside = world.Outside(cls.folder)
-        cls.addClassCleanup(cls.outside.stop)
-        cls.server = storm.Server(cls.folder, "--log-level", "debug")
-        cls.server.start()
-        cls.addClassCleanup(cls.server.stop)
-        cls.server.login()
-
-    def start(self, name, *plan, says=None):
-        self.server.set_pipeline(name, storm.pipeline(job=list(plan)))
-        build = self.server.trigger("job", name)["id"]
-        if says:
-            world.wait_for(f"build {build} says {says}", lambda: says in self.server.events_so_far(build, 0.3), 60)
-        return build
-
+class Case(storm.Case):
     def said(self, build):
         return "".join(storm.texts(self.server.events(build)).values())
 
     def open_files(self):
-        """Descriptors of the server by what they are; threads, too."""
-        process = pathlib.Path(f"/proc/{self.server.process.pid}")
-        count = 0
-        for entry in (process / "fd").iterdir():
-            try:
-                os.readlink(entry)
-                count += 1
-            except OSError:
-                pass
-        return count, len(list((process / "task").iterdir()))
+        """How many descriptors and threads the server has."""
+        pid = self.server.process.pid
+        return len(leaks.descriptors_of(pid)), len(leaks.names(f"/proc/{pid}/task"))
 
     def assert_back_to(self, before, slack=4):
         """Kept connections to the worker may be more than before by some."""
@@ -128,7 +104,7 @@ class Hijacked(Case):
         self.assertNotEqual(status, 0)
 
     def test_1_its_container_is_killed(self):
-        build = self.start("gone", storm.task("wait", "echo ready; sleep 1000"), says="ready")
+        build = self.start("gone", storm.task("wait", "echo ready; sleep 1000"), says=READY)
         before = self.open_files()
         client = self.enter(build)
         for path in self.server.containers.glob(f"b{build}-*/pid"):
@@ -140,7 +116,7 @@ class Hijacked(Case):
         self.assert_back_to(before)
 
     def test_2_its_build_is_aborted(self):
-        build = self.start("aborted", {**storm.task("wait", "echo ready; sleep 1000"), **ENSURED}, says="ready")
+        build = self.start("aborted", {**storm.task("wait", "echo ready; sleep 1000"), **ENSURED}, says=READY)
         before = self.open_files()
         client = self.enter(build)
         self.server.ask("PUT", f"/api/v1/builds/{build}/abort")
@@ -151,7 +127,7 @@ class Hijacked(Case):
         self.assert_back_to(before)
 
     def test_3_its_client_vanishes(self):
-        build = self.start("vanished", storm.task("wait", "echo ready; sleep 1000"), says="ready")
+        build = self.start("vanished", storm.task("wait", "echo ready; sleep 1000"), says=READY)
         before = self.open_files()
         client = self.enter(build)
         client.kill()
@@ -161,7 +137,7 @@ class Hijacked(Case):
         self.server.wait_for_end(build)
 
     def test_4_its_server_stops(self):
-        build = self.start("stopped", storm.task("wait", "echo ready; sleep 1000"), says="ready")
+        build = self.start("stopped", storm.task("wait", "echo ready; sleep 1000"), says=READY)
         client = self.enter(build)
         started = time.monotonic()
         self.server.stop()
@@ -186,17 +162,11 @@ class Watched(Case):
         connection.sendall(f"GET /api/v1/builds/{build}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.server.token}\r\n\r\n".encode())
         return connection
 
-    def resident(self):
-        for line in pathlib.Path(f"/proc/{self.server.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) << 10
-        raise AssertionError("no VmRSS")
-
     def test_who_goes_away_costs_nothing(self):
         build = self.start("long", storm.task("print", "yes 0123456789012345678901234567890 | head -c 20000000; echo; echo printed; sleep 1000"), says="0123")
-        silent = self.start("silent", storm.task("wait", "echo ready; sleep 1000"), says="ready")
+        silent = self.start("silent", storm.task("wait", "echo ready; sleep 1000"), says=READY)
         time.sleep(2)
-        before, memory = self.open_files(), self.resident()
+        before, memory = self.open_files(), leaks.memory_of(self.server.process.pid)
         for round in range(3):
             watchers = []
             for number in range(60):
@@ -215,10 +185,10 @@ class Watched(Case):
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
                 connection.close()
             self.assert_back_to(before)
-        grown = self.resident() - memory
-        print(f"{before} descriptors and threads, {grown >> 10} kB more resident after 180 watchers", flush=True)
+        grown = leaks.memory_of(self.server.process.pid) - memory
+        print(f"{before} descriptors and threads, {grown} kB more resident after 180 watchers", flush=True)
         if harness.BUILD.name != "dev":  # whose allocator keeps what is freed
-            self.assertLess(grown, 20 << 20)
+            self.assertLess(grown, 20 << 10)
         for one in (build, silent):
             self.server.ask("PUT", f"/api/v1/builds/{one}/abort")
             self.assertEqual(self.server.wait_for_end(one, 40)["status"], "aborted")

@@ -3,8 +3,6 @@
 
 Usage: test_soak.py BUILD_FOLDER [--gtest_output=json:FILE]
 """
-import pathlib
-import tempfile
 import time
 import unittest
 
@@ -16,14 +14,10 @@ import world
 class SoakTest(unittest.TestCase):
     def test_nothing_is_left_of_builds_of_every_kind(self):
         harness.require_root()
-        folder = tempfile.TemporaryDirectory(prefix="pinion-soak-", ignore_cleanup_errors=True)
-        self.addCleanup(folder.cleanup)
-        path = pathlib.Path(folder.name)
-        path.chmod(0o711)
         world.run("ip", "link", "set", "lo", "up")
         # Memory tells nothing after so few builds, and less with a sanitizer in it.
         begun = time.monotonic()
-        findings = soak.soak(path, builds=40, at_once=8, kills=1, seed=7, memory_factor=None,
+        findings = soak.soak(world.temporary_folder(self), builds=40, at_once=8, kills=1, seed=7, memory_factor=None,
                              but=("deaf",))  # each takes the ten seconds of grace
         print(f"{time.monotonic() - begun:.0f} s")
         self.assertEqual(findings, [])

@@ -19,56 +19,29 @@ import world
 KILLS = int(os.environ.get("STORM_KILLS", "25"))
 SEED = int(os.environ.get("STORM_SEED", str(int(time.time()))))
 
+# As the events have what was printed; the task's script, which they have too, has no line's end there.
+READY = r"ready\n"
 LINES = 400
 
-# Prints who it is, numbered lines, and who it still is; counts its starts in a volume that outlives the container.
-COUNTING = f"""
+
+def counting(folder, lines, pause):
+    """Prints who it is, numbered lines, and who it still is; counts its starts in a volume that outlives the container."""
+    return f"""
 me=$(cat /proc/sys/kernel/random/uuid)
-echo $me >> %s/starts
+echo $me >> {folder}/starts
 echo start $me
-i=1
-while [ $i -le {LINES} ]; do
-  echo line $i of {LINES}
-  [ $((i % 10)) = 0 ] && sleep 0.05
-  i=$((i + 1))
-done
+{storm.count_lines(lines, pause)}
 echo end $me
 """
-NUMBERED = "".join(f"line {i} of {LINES}\n" for i in range(1, LINES + 1))
 
 
-class Case(unittest.TestCase):
-    """With a server of its own on SQLite."""
-
-    OPTIONS = ["--log-level", "debug"]
-
-    @classmethod
-    def setUpClass(cls):
-        harness.require_root()
-        cls.folder = world.temporary_folder(cls)
-        cls.outside = world.Outside(cls.folder)
-        cls.addClassCleanup(cls.outside.stop)
-        cls.server = storm.Server(cls.folder, *cls.OPTIONS)
-        cls.server.start()
-        cls.addClassCleanup(cls.server.stop)
-        cls.server.login()
-
+class Case(storm.Case):
     def run_job(self, name, *plan, seconds=60):
         """(row, events) of a build of a new pipeline's only job."""
         self.server.set_pipeline(name, storm.pipeline(job=list(plan)))
         build = self.server.trigger("job", name)
         row = self.server.wait_for_end(build["id"], seconds)
         return row, self.server.events(build["id"])
-
-    def start_job(self, name, *plan, says="ready"):
-        """A build of a new pipeline's only job, once a step has said that word."""
-        self.server.set_pipeline(name, storm.pipeline(job=list(plan)))
-        build = self.server.trigger("job", name)
-        self.wait_for_text(build["id"], says)
-        return build["id"]
-
-    def wait_for_text(self, build, word, seconds=30):
-        world.wait_for(f"build {build} says {word!r}", lambda: word in self.server.events_so_far(build, 0.5), seconds)
 
 
 class KilledServer(Case):
@@ -82,8 +55,8 @@ class KilledServer(Case):
     def test_every_byte_is_there_once(self):
         dice = random.Random(SEED)
         print(f"seed {SEED}, {KILLS} kills", flush=True)
-        plan = [storm.task("a", COUNTING.replace("%s", "a"), outputs=["a"]), {"in_parallel": [storm.task("b", COUNTING.replace("%s", "b"), outputs=["b"]),
-                                                                                  storm.task("c", COUNTING.replace("%s", "c"), outputs=["c"])]},
+        a, b, c = (storm.task(name, counting(name, LINES, 0.05), outputs=[name]) for name in "abc")
+        plan = [a, {"in_parallel": [b, c]},
                 storm.task("tell", "cat a/starts b/starts c/starts | wc -l; echo told", inputs=["a", "b", "c"])]
         self.server.set_pipeline("p", storm.pipeline(count=plan))
         self.builds, self.open, self.inits, self.kinds = [], None, {}, {}
@@ -163,7 +136,7 @@ class KilledServer(Case):
         for text in counted:
             first, numbers, last = text.split("\n", 1)[0], text.split("\n", 1)[1].rsplit("end ", 1)[0], text.strip().rsplit("\n", 1)[1]
             self.assertEqual(first.split()[1], last.split()[1], "the process that ended is not the one that began")
-            self.assertEqual(storm.digest(numbers), storm.digest(NUMBERED), numbers)
+            self.assertEqual(storm.digest(numbers), storm.digest(storm.numbered(LINES)), numbers)
         self.assertIn("3\ntold\n", logs.values(), "starts of three tasks")
         for kind in ("initialize-task", "start-task", "finish-task"):
             seen = [e["data"]["origin"]["id"] for e in events if e["event"] == kind]
@@ -171,37 +144,29 @@ class KilledServer(Case):
             self.assertEqual(len(set(seen)), 4, f"{kind} once for each task")
 
 
-LONG = 600
-LONG_NUMBERED = "".join(f"line {i} of {LONG}\n" for i in range(1, LONG + 1))
-
-
 class TwoServers(unittest.TestCase):
     """Two servers on one database. Containers run on the second one's worker, which both reach; `first` runs the builds."""
 
-    COUNT = f"""
-        me=$(cat /proc/sys/kernel/random/uuid); echo $me >> out/starts; echo start $me; i=1
-        while [ $i -le {LONG} ]; do echo line $i of {LONG}; [ $((i %% 10)) = 0 ] && sleep %s; i=$((i + 1)); done
-        echo end $me"""
+    LINES = 600
 
     @classmethod
     def setUpClass(cls):
-        harness.require_root()
-        cls.folder = world.temporary_folder(cls)
-        cls.outside = world.Outside(cls.folder)
-        cls.addClassCleanup(cls.outside.stop)
-        url = world.start_postgres(cls)
-        cls.sql = storm.Postgres(url)
+        world.enter(cls)
+        cls.sql = world.Postgres(cls)
         options = ["--log-level", "debug", "--build-log-dir", str(cls.folder / "logs")]
         # Nothing is placed on the first one's worker: no step asks for its tag.
         cls.first = storm.Server(cls.folder, *options, "--worker-name", "first", "--worker-tag", "first", "--worker-containerd-network-pool",
-                                 "10.81.0.0/16", database=url, port=8081, name="first")
-        cls.second = storm.Server(cls.folder, *options, "--worker-name", "second", database=url, port=8082, name="second")
+                                 "10.81.0.0/16", database=cls.sql.url, port=8081, name="first")
+        cls.second = storm.Server(cls.folder, *options, "--worker-name", "second", database=cls.sql.url, port=8082, name="second")
         for server in (cls.second, cls.first):
             server.start()
             cls.addClassCleanup(server.stop)
         for server in (cls.first, cls.second):
             server.login()
         cls.node = (cls.folder / "first" / "node").read_text()
+
+    def count_slowly(self, pause):
+        return [storm.task("count", counting("out", self.LINES, pause), outputs=["out"]), storm.task("tell", "cat out/starts | wc -l; echo told", inputs=["out"])]
 
     def start_on_first(self, job):
         """A build that the first server runs; which of the two starts one is a race."""
@@ -221,7 +186,7 @@ class TwoServers(unittest.TestCase):
         first, rest = text.split("\n", 1)
         numbers, last = rest.rsplit("end ", 1)
         self.assertEqual(first.split()[1], last.strip(), "the process that ended is not the one that began")
-        self.assertEqual(storm.digest(numbers), storm.digest(LONG_NUMBERED), numbers)
+        self.assertEqual(storm.digest(numbers), storm.digest(storm.numbered(self.LINES)), numbers)
         self.assertIn("1\ntold\n", logs, "the container was started once")
         self.assertEqual([e["data"]["status"] for e in events if e["event"] == "status"], ["started", "succeeded"])
         for kind in ("initialize-task", "start-task", "finish-task"):
@@ -231,7 +196,7 @@ class TwoServers(unittest.TestCase):
     def test_a_paused_one_is_taken_over_and_what_it_writes_is_refused(self):
         first, second = self.first, self.second
         first.set_pipeline("p", storm.pipeline(
-            count=[storm.task("count", self.COUNT % 0.6, outputs=["out"]), storm.task("tell", "cat out/starts | wc -l; echo told", inputs=["out"])],
+            count=self.count_slowly(0.6),
             short=[storm.task("wait", "while [ ! -e /tmp/go ]; do sleep 0.1; [ $((n = n + 1)) -gt 40 ] && exit 0; done")]))
         build = self.start_on_first("count")
         world.wait_for("it prints", lambda: "line 20 of" in first.events_so_far(build, 0.5))
@@ -284,8 +249,7 @@ class TwoServers(unittest.TestCase):
         return path.read_text() if path.exists() else otherwise
 
     def test_its_worker_is_away(self):
-        self.first.set_pipeline("p", storm.pipeline(
-            count=[storm.task("count", self.COUNT % 0.1, outputs=["out"]), storm.task("tell", "cat out/starts | wc -l; echo told", inputs=["out"])]))
+        self.first.set_pipeline("p", storm.pipeline(count=self.count_slowly(0.1)))
         build = self.start_on_first("count")
         world.wait_for("it prints", lambda: "line 20 of" in self.first.events_so_far(build, 0.5))
         self.second.kill()
@@ -298,8 +262,7 @@ class TwoServers(unittest.TestCase):
         """The second one has the worker, the first one runs the builds: the death of either is not the other's."""
         kills = max(6, KILLS // 4)
         dice = random.Random(SEED)
-        self.first.set_pipeline("p", storm.pipeline(
-            count=[storm.task("count", self.COUNT % 0.05, outputs=["out"]), storm.task("tell", "cat out/starts | wc -l; echo told", inputs=["out"])]))
+        self.first.set_pipeline("p", storm.pipeline(count=self.count_slowly(0.05)))
         builds, killed = [], {"first": 0, "second": 0}
         for _ in range(kills):
             row = self.first.build(builds[-1]) if builds else None
@@ -364,8 +327,8 @@ class KilledSupervisor(Case):
             return ""
 
     def test_its_step_errs_and_nothing_is_left(self):
-        build = self.start_job("killed", {"ensure": storm.task("after", "echo ensured"), "on_error": storm.task("cure", "echo cured"),
-                                          **storm.task("wait", "echo before; echo ready; sleep 1000 & sleep 1000")})
+        build = self.start("killed", {"ensure": storm.task("after", "echo ensured"), "on_error": storm.task("cure", "echo cured"),
+                                          **storm.task("wait", "echo before; echo ready; sleep 1000 & sleep 1000")}, says=READY)
         alive = [(pid, folder) for pid, folder in self.supervisors(f"b{build}-")
                  if any("sleep 1000" in self.command_of(child) for child in storm.children(pid))]
         self.assertEqual(len(alive), 1, alive)
@@ -398,7 +361,7 @@ class KilledSupervisor(Case):
             return ""
 
     def test_it_dies_while_the_server_is_down(self):
-        build = self.start_job("down", {"ensure": storm.task("after", "echo ensured"), **storm.task("wait", "echo ready; sleep 1000")})
+        build = self.start("down", {"ensure": storm.task("after", "echo ensured"), **storm.task("wait", "echo ready; sleep 1000")}, says=READY)
         pid, folder = [(pid, folder) for pid, folder in self.supervisors(f"b{build}-")
                        if any("sleep 1000" in self.command_of(child) for child in storm.children(pid))][0]
         self.server.kill()

@@ -118,6 +118,8 @@ class Outside:
         for process in self.processes:
             process.kill()
             process.wait()
+        # The kernel takes its time to end a namespace: the next class's cable must find its name free.
+        run("ip", "link", "delete", "cable0", check=False)
         run("ip", "netns", "delete", "outside", check=False)
 
 
@@ -252,6 +254,27 @@ class Postgres:
     def run(self, program, *arguments, check=True):
         return run("runuser", "-u", "postgres", "--", self.bin_folder / program, *arguments, check=check)
 
+    def psql(self):
+        return ["runuser", "-u", "postgres", "--", str(self.bin_folder / "psql"), "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder), "postgres"]
+
+    def __call__(self, query):
+        return run(*self.psql(), "-c", query).stdout.strip()
+
+    def hold(self, query):
+        """Runs it in a transaction that stays open: end what is returned by let_go()."""
+        session = subprocess.Popen(self.psql(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        session.stdin.write(f"begin;\n{query};\nselect 'held';\n")
+        session.stdin.flush()
+        for line in session.stdout:
+            if line == "held\n":
+                return session
+        raise AssertionError(f"psql ended: {query}")
+
+    @staticmethod
+    def let_go(session):
+        session.stdin.close()
+        session.wait(10)
+
     def start(self):
         self.process = subprocess.Popen(["runuser", "-u", "postgres", "--", str(self.bin_folder / "postgres"), "-D", str(self.folder / "data"),
                                          "-k", str(self.folder), "-h", ""],
@@ -267,9 +290,12 @@ class Postgres:
         self.process = None
 
 
-def start_postgres(test):
-    """The URL of an empty database of a PostgreSQL of the test's own."""
-    return Postgres(test).url
+def enter(test):
+    """Gives a class of tests, which need root, a folder and what is outside of its server."""
+    harness.require_root()
+    test.folder = temporary_folder(test)
+    test.outside = Outside(test.folder)
+    test.addClassCleanup(test.outside.stop)
 
 
 def temporary_folder(test):

@@ -14,39 +14,10 @@ namespace {
 using protocol::garden::ContainerSpec;
 using protocol::garden::ProcessSpec;
 
-class ContainersTest : public ::testing::Test {
+class ContainersTest : public testing::ContainersFixture {
  protected:
-  void SetUp() override {
-    if (const std::string why = testing::WhyNoContainers(); !why.empty()) GTEST_SKIP() << why;
-    testing::MakeRootfs(folder_.path() / "rootfs");
-    worker_ = std::make_unique<testing::Worker>(folder_.path() / "work");
-  }
-  void TearDown() override {
-    if (worker_) worker_->DestroyAll();
-  }
-
-  ContainerSpec Spec(const std::string& handle) {
-    ContainerSpec spec;
-    spec.handle = handle;
-    spec.rootfs = "raw://" + (folder_.path() / "rootfs").string();
-    return spec;
-  }
-  static ProcessSpec Shell(const std::string& script, const std::string& id = "task") {
-    ProcessSpec spec;
-    spec.id = id;
-    spec.path = "sh";
-    spec.args = {"-c", script};
-    return spec;
-  }
-  std::shared_ptr<Container> Create(ContainerSpec spec) {
-    return loop().RunUntilDone(worker_->containers().Create(std::move(spec), {}));
-  }
   std::shared_ptr<ContainerProcess> Run(Container& container, ProcessSpec spec) {
     return loop().RunUntilDone(container.Run(std::move(spec), {}));
-  }
-  static Task<void> UntilEnd(std::shared_ptr<ContainerProcess> process) {
-    while (!process->end)
-      co_await process->changed.Wait({});
   }
   static Task<void> UntilOutput(std::shared_ptr<ContainerProcess> process, std::int64_t bytes) {
     while (process->size[0] < bytes && !process->end)
@@ -61,10 +32,6 @@ class ContainersTest : public ::testing::Test {
     std::int64_t offset = 0;
     return ReadOutput(process.folder, stream, offset, 1 << 20).value_or("unreadable");
   }
-  Loop& loop() { return worker_->loop(); }
-
-  testing::OpenFolder folder_;
-  std::unique_ptr<testing::Worker> worker_;
 };
 
 TEST_F(ContainersTest, AProcessGivesItsOutputAndExitStatus) {

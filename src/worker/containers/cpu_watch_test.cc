@@ -61,29 +61,11 @@ TEST(RankTest, WhoIsBehindAndStillHasHisPartStaysBehind) {
       Changes{});
 }
 
-class CpuWatchTest : public ::testing::Test {
+class CpuWatchTest : public testing::ContainersFixture {
  protected:
-  void SetUp() override {
-    if (const std::string why = testing::WhyNoContainers(); !why.empty()) GTEST_SKIP() << why;
-    testing::MakeRootfs(folder_.path() / "rootfs");
-    worker_ = std::make_unique<testing::Worker>(folder_.path() / "work");
-  }
-  void TearDown() override {
-    if (worker_) worker_->DestroyAll();
-  }
-  Loop& loop() { return worker_->loop(); }
-
-  std::shared_ptr<Container> Start(const std::string& handle, const std::string& script) {
-    protocol::garden::ContainerSpec spec;
-    spec.handle = handle;
-    spec.rootfs = "raw://" + (folder_.path() / "rootfs").string();
-    auto container = loop().RunUntilDone(worker_->containers().Create(std::move(spec), {}));
-    protocol::garden::ProcessSpec process;
-    process.id = "run";
-    process.path = "sh";
-    process.args = {"-c", script};
-    loop().RunUntilDone(container->Run(std::move(process), {}));
-    return container;
+  void Start(const std::string& handle, const std::string& script) {
+    auto container = Create(Spec(handle));
+    loop().RunUntilDone(container->Run(Shell(script), {}));
   }
   std::string Weight(const std::string& handle) {
     const Launcher& launcher = worker_->containers().launcher();
@@ -98,9 +80,6 @@ class CpuWatchTest : public ::testing::Test {
                                       worker_->log(), worker_->containers(),
                                       CpuWatchOptions{.cpus = 0.5, .always = 0.1});
   }
-
-  testing::OpenFolder folder_;
-  std::unique_ptr<testing::Worker> worker_;
 };
 
 TEST_F(CpuWatchTest, WritesTheWeightOfWhoIsBehindAndGivesItBack) {

@@ -42,45 +42,26 @@ TEST(MeasureDiskTest, NestingThatHidesFilesCountsAsTooMany) {
   EXPECT_GT(MeasureDisk(folder.path(), kMany, 10'000).files, 10'000);
 }
 
-class DiskWatchTest : public ::testing::Test {
+class DiskWatchTest : public testing::ContainersFixture {
  protected:
   void SetUp() override {
-    if (const std::string why = testing::WhyNoContainers(); !why.empty()) GTEST_SKIP() << why;
-    testing::MakeRootfs(folder_.path() / "rootfs");
-    worker_ = std::make_unique<testing::Worker>(folder_.path() / "work");
+    ContainersFixture::SetUp();
+    if (IsSkipped()) return;
     for (const char* name : {"hog", "neighbour"}) {
       fs::create_directories(folder_.path() / name);
       ASSERT_EQ(::chown((folder_.path() / name).c_str(), kHostIdBase, kHostIdBase), 0);
     }
   }
-  void TearDown() override {
-    if (worker_) worker_->DestroyAll();
-  }
-  Loop& loop() { return worker_->loop(); }
-
   std::shared_ptr<ContainerProcess> Start(const std::string& handle, const std::string& script) {
-    ContainerSpec spec;
-    spec.handle = handle;
-    spec.rootfs = "raw://" + (folder_.path() / "rootfs").string();
+    ContainerSpec spec = Spec(handle);
     spec.bind_mounts = {{.src_path = folder_.path() / handle, .dst_path = "/out", .mode = 1}};
-    auto container = loop().RunUntilDone(worker_->containers().Create(std::move(spec), {}));
-    ProcessSpec process;
-    process.id = "run";
-    process.path = "sh";
-    process.args = {"-c", script};
-    return loop().RunUntilDone(container->Run(std::move(process), {}));
-  }
-  static Task<void> UntilEnd(std::shared_ptr<ContainerProcess> process) {
-    while (!process->end)
-      co_await process->changed.Wait({});
+    auto container = Create(std::move(spec));
+    return loop().RunUntilDone(container->Run(Shell(script), {}));
   }
   static Task<void> UntilOutput(std::shared_ptr<ContainerProcess> process) {
     while (process->size[0] == 0 && !process->end)
       co_await process->changed.Wait({});
   }
-
-  testing::OpenFolder folder_;
-  std::unique_ptr<testing::Worker> worker_;
 };
 
 TEST_F(DiskWatchTest, EndsTheContainerThatMakesTooManyFilesAndNoOther) {

@@ -18,38 +18,10 @@ namespace fs = std::filesystem;
 using protocol::garden::ContainerSpec;
 using protocol::garden::ProcessSpec;
 
-class IsolationTest : public ::testing::Test {
+class IsolationTest : public testing::ContainersFixture {
  protected:
-  void SetUp() override {
-    if (const std::string why = testing::WhyNoContainers(); !why.empty()) GTEST_SKIP() << why;
-    testing::MakeRootfs(rootfs());
-    worker_ = std::make_unique<testing::Worker>(folder_.path() / "work");
-  }
-  void TearDown() override {
-    if (worker_) worker_->DestroyAll();
-  }
-  fs::path rootfs() const { return folder_.path() / "rootfs"; }
-  Loop& loop() { return worker_->loop(); }
-
-  ContainerSpec Spec(const std::string& handle) const {
-    ContainerSpec spec;
-    spec.handle = handle;
-    spec.rootfs = "raw://" + rootfs().string();
-    return spec;
-  }
-  std::shared_ptr<Container> Create(ContainerSpec spec) {
-    return loop().RunUntilDone(worker_->containers().Create(std::move(spec), {}));
-  }
   static ProcessSpec Script(const std::string& script) {
-    ProcessSpec spec;
-    spec.id = "run";
-    spec.path = "sh";
-    spec.args = {"-c", "exec 2>&1; " + script};
-    return spec;
-  }
-  static Task<void> UntilEnd(std::shared_ptr<ContainerProcess> process) {
-    while (!process->end)
-      co_await process->changed.Wait({});
+    return Shell("exec 2>&1; " + script, "run");
   }
   struct Outcome {
     std::string output;
@@ -73,9 +45,6 @@ class IsolationTest : public ::testing::Test {
     if (!root) return "no controller";
     return std::string(Trim(ReadFile(*root / launcher.CgroupOf(handle) / file).value_or("absent")));
   }
-
-  testing::OpenFolder folder_;
-  std::unique_ptr<testing::Worker> worker_;
 };
 
 TEST_F(IsolationTest, RootInsideIsNobodyOutside) {

@@ -120,4 +120,44 @@ class Worker {
   std::unique_ptr<Containers> containers_;
 };
 
+/// A fixture with a worker's containers and a root file system for them; skips where none can be
+/// made. Ends what a test left.
+class ContainersFixture : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string why = WhyNoContainers(); !why.empty()) GTEST_SKIP() << why;
+    MakeRootfs(rootfs());
+    worker_ = std::make_unique<Worker>(folder_.path() / "work");
+  }
+  void TearDown() override {
+    if (worker_) worker_->DestroyAll();
+  }
+  Loop& loop() { return worker_->loop(); }
+  std::filesystem::path rootfs() const { return folder_.path() / "rootfs"; }
+  protocol::garden::ContainerSpec Spec(const std::string& handle) const {
+    protocol::garden::ContainerSpec spec;
+    spec.handle = handle;
+    spec.rootfs = "raw://" + rootfs().string();
+    return spec;
+  }
+  std::shared_ptr<Container> Create(protocol::garden::ContainerSpec spec) {
+    return loop().RunUntilDone(worker_->containers().Create(std::move(spec), {}));
+  }
+  static protocol::garden::ProcessSpec Shell(const std::string& script,
+                                             const std::string& id = "task") {
+    protocol::garden::ProcessSpec spec;
+    spec.id = id;
+    spec.path = "sh";
+    spec.args = {"-c", script};
+    return spec;
+  }
+  static Task<void> UntilEnd(std::shared_ptr<ContainerProcess> process) {
+    while (!process->end)
+      co_await process->changed.Wait({});
+  }
+
+  OpenFolder folder_;
+  std::unique_ptr<Worker> worker_;
+};
+
 }  // namespace pinion::worker::testing
