@@ -1,4 +1,5 @@
 #include "store/artifacts.h"
+#include "base/text.h"
 
 #include "api/handlers.h"
 #include "api/present/artifact.h"

@@ -1,6 +1,7 @@
 #include "api/authorize.h"
 
 #include "api/instance_vars.h"
+#include "base/text.h"
 #include "store/database.h"
 #include "store/jobs_view.h"
 #include "store/workers_view.h"

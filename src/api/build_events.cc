@@ -1,6 +1,7 @@
 #include "api/handlers.h"
 #include "api/server.h"
 #include "api/session.h"
+#include "base/text.h"
 #include "events/log_store.h"
 #include "http/event_stream.h"
 #include "store/database.h"

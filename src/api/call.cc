@@ -1,4 +1,3 @@
-#include <charconv>
 
 #include "api/route.h"
 #include "base/json.h"
@@ -64,13 +63,6 @@ Task<Json> ReadJson(Call& call) {
     throw Failure(ErrorKind::kInvalid, "malformed request body: " + json.error().message);
   }
   co_return std::move(*json);
-}
-
-std::optional<std::int64_t> ParseNumber(std::string_view text) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
 }
 
 }  // namespace pinion::api

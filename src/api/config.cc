@@ -1,6 +1,7 @@
 #include "api/handlers.h"
 #include "api/instance_vars.h"
 #include "api/present/convert.h"
+#include "base/text.h"
 #include "pipeline/reader.h"
 #include "pipeline/validate.h"
 #include "store/database.h"

@@ -1,4 +1,5 @@
 #include "store/containers.h"
+#include "base/text.h"
 
 #include <algorithm>
 #include <array>

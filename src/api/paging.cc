@@ -4,6 +4,7 @@
 
 #include "api/instance_vars.h"
 #include "api/present/convert.h"
+#include "base/text.h"
 #include "store/database.h"
 
 namespace pinion::api {

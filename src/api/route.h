@@ -109,9 +109,6 @@ Task<T> ReadBody(Call& call) {
   co_return ValueOrThrow(FromJson<T>(json));
 }
 
-/// A path parameter that is a number; nothing for anything else.
-std::optional<std::int64_t> ParseNumber(std::string_view text);
-
 /// 503 with a reason, for what this process was not wired to.
 http::Response NotWired(std::string_view what);
 

@@ -3,6 +3,7 @@
 #include "api/paging.h"
 #include "api/present/convert.h"
 #include "api/present/resource.h"
+#include "base/text.h"
 #include "store/database.h"
 #include "store/resources.h"
 #include "store/resources_view.h"

@@ -201,7 +201,6 @@ Task<Result<void>> Server::Start() {
                                        store::ReleaseClaimsOf(transaction, dead.node);
                                      },
                                  .taken_over = [this] { TakeUpBuilds(); },
-                                 .lost = [this] { LeaseLost(); },
                                  .let_go = [this] { return LetGo(); }});
   co_await p.lease->Acquire(p.tasks->stop_token());
   p.tasks->Spawn(p.lease->Run(p.tasks->stop_token()));
@@ -407,11 +406,8 @@ void Server::TakeUpBuilds() {
   if (parts_->engine) parts_->tasks->Spawn(parts_->engine->TakeUp());
 }
 
-void Server::LeaseLost() {
-  log_.LogError("this node's builds are let go, for another may have taken them over");
-}
-
 Task<void> Server::LetGo() {
+  log_.LogError("this node's builds are let go, for another may have taken them over");
   if (parts_->engine) co_await parts_->engine->LetGo();
 }
 

@@ -35,7 +35,6 @@ class Server {
   void AddComponents();
   Task<void> ReloadComponents();
   void TakeUpBuilds();
-  void LeaseLost();
   Task<void> LetGo();
 
   Loop& loop_;

@@ -18,6 +18,13 @@ TEST(TextTest, TrimsAllWhiteSpaceAtTheEnds) {
   EXPECT_EQ(Trim(""), "");
 }
 
+TEST(TextTest, ANumberIsTheWholeText) {
+  EXPECT_EQ(ParseNumber("-17"), -17);
+  EXPECT_EQ(ParseNumber("9223372036854775807"), INT64_MAX);
+  for (const char* text : {"", " 1", "1 ", "1\n", "+1", "0x1", "1.0", "9223372036854775808", "-"})
+    EXPECT_FALSE(ParseNumber(text)) << text;
+}
+
 TEST(TextTest, LowersAsciiOnly) {
   EXPECT_EQ(ToLower("AZ[az]09\xc3\x84"), "az[az]09\xc3\x84");
 }

@@ -132,21 +132,23 @@ Task<void> Engine::DropDeleted(std::stop_token stop) {
     co_await end->Wait(stop);
 }
 
-Task<void> Engine::Release() {
-  releasing_ = true;
-  sweep_timer_.Cancel();
+void Engine::ReleaseRuns() {
   for (const auto& [build, running] : running_) {
     if (running.run) running.run->Release();
   }
+}
+
+Task<void> Engine::Release() {
+  releasing_ = true;
+  sweep_timer_.Cancel();
+  ReleaseRuns();
   tasks_.RequestStop();
   co_await tasks_.Join();
 }
 
 Task<void> Engine::LetGo() {
   letting_go_ = true;
-  for (const auto& [build, running] : running_) {
-    if (running.run) running.run->Release();
-  }
+  ReleaseRuns();
   while (!running_.empty()) {
     if (!idle_) idle_ = std::make_shared<Event>();
     const std::shared_ptr<Event> idle = idle_;

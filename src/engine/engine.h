@@ -53,6 +53,7 @@ class Engine {
   Task<void> RemoveLogIfDeleted(BuildId build);
   Task<void> WriteError(BuildId build, std::string message);
   Task<void> FenceContainers(store::BuildRow build);
+  void ReleaseRuns();
 
   EngineServices services_;
   struct Running {

@@ -1,6 +1,6 @@
-#include <charconv>
 #include <set>
 
+#include "base/text.h"
 #include "events/build_log.h"
 #include "events/shared_files.h"
 
@@ -101,13 +101,9 @@ std::set<std::int64_t> NumbersIn(const std::filesystem::path& folder, std::int64
   std::set<std::int64_t> numbers;
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    std::string name = entry.path().filename();
-    name.resize(std::min(name.find('.'), name.size()));
-    std::int64_t number = 0;
-    const auto [end, problem] = std::from_chars(name.data(), name.data() + name.size(), number);
-    if (problem == std::errc() && end == name.data() + name.size() && number >= least) {
-      numbers.insert(number);
-    }
+    const std::string name = entry.path().filename();
+    const auto number = ParseNumber(std::string_view(name).substr(0, name.find('.')));
+    if (number && *number >= least) numbers.insert(*number);
   }
   return numbers;
 }

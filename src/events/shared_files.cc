@@ -1,7 +1,8 @@
 #include "events/shared_files.h"
 
 #include <algorithm>
-#include <charconv>
+
+#include "base/text.h"
 
 namespace pinion::events {
 namespace {
@@ -16,9 +17,7 @@ std::int64_t EpochOf(std::string_view name, const std::string& build) {
   if (!name.starts_with(start) || !name.ends_with(kSegments)) return 0;
   name.remove_prefix(start.size());
   name.remove_suffix(kSegments.size());
-  std::int64_t epoch = 0;
-  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), epoch);
-  return error == std::errc() && end == name.data() + name.size() ? epoch : 0;
+  return ParseNumber(name).value_or(0);
 }
 
 void Copy(LogFile& from, LogFile& to) {

@@ -1,7 +1,6 @@
 #include "store/changes.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/text.h"
 
@@ -30,13 +29,6 @@ std::int64_t TrimmedUpTo(Transaction& transaction) {
   const auto row = transaction.QueryOne(
       "select cast(value as bigint) from settings where name = $1", {kTrimmedSetting});
   return row ? row->Integer(0) : 0;
-}
-
-std::optional<std::int64_t> ParseInteger(std::string_view text) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
 }
 
 // SQLite has one writer at a time: rows become visible in the order of their sequence.
@@ -123,7 +115,7 @@ std::optional<ChangeCursor> ChangeCursor::FromText(std::string_view text) {
   if (parts.size() != 1 && parts.size() != 2 && parts.size() != 6) return std::nullopt;
   ChangeCursor cursor;
   const auto read = [](std::string_view part, std::int64_t& out) {
-    const auto value = ParseInteger(part);
+    const auto value = ParseNumber(part);
     out = value.value_or(0);
     return value.has_value();
   };

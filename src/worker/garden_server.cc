@@ -1,7 +1,6 @@
 #include "worker/garden_server.h"
 
-#include <charconv>
-
+#include "base/text.h"
 #include "protocol/garden.h"
 #include "worker/containers/limits.h"
 
@@ -49,9 +48,8 @@ Task<T> ReadJson(Exchange& exchange) {
 std::optional<std::int64_t> EpochOf(const Exchange& exchange) {
   const std::string_view text = exchange.request().headers.Get(protocol::garden::kEpochHeader);
   if (text.empty()) return std::nullopt;
-  std::int64_t epoch = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), epoch);
-  if (error != std::errc() || end != text.data() + text.size() || epoch < 0) {
+  const auto epoch = ParseNumber(text);
+  if (!epoch || *epoch < 0) {
     throw Failure(ErrorKind::kInvalid,
                   "header " + std::string(protocol::garden::kEpochHeader) + " is no number");
   }

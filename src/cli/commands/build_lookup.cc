@@ -1,6 +1,5 @@
 #include "cli/commands/build_lookup.h"
 
-#include <charconv>
 #include <csignal>
 #include <ostream>
 
@@ -50,12 +49,9 @@ Json NewestWithoutJob(Target& target) {
 }  // namespace
 
 std::int64_t ParseNumber(const std::string& text, std::string_view what) {
-  std::int64_t value = 0;
-  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || text.empty()) {
-    throw CommandError("'" + text + "' is no " + std::string(what));
-  }
-  return value;
+  const auto value = pinion::ParseNumber(text);
+  if (!value) throw CommandError("'" + text + "' is no " + std::string(what));
+  return *value;
 }
 
 Call JobCall(const Target& target, const PartRef& job, std::string method, std::string_view pattern,

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <filesystem>
 #include <string_view>
 
@@ -26,13 +25,6 @@ constexpr double kBusy = 0.1;
 constexpr double kTooMuch = 1.1;
 constexpr double kTooLittle = 0.5;
 
-std::optional<std::int64_t> Number(std::string_view text) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc()) return std::nullopt;
-  return value;
-}
-
 /// CPU time of all that ever ran in the cgroup, in nanoseconds.
 std::optional<std::int64_t> UsedTime(const linux::CgroupLayout& cgroups,
                                      const std::string& cgroup) {
@@ -42,13 +34,14 @@ std::optional<std::int64_t> UsedTime(const linux::CgroupLayout& cgroups,
         ReadFile(*cgroups.Controller("cpu") / cgroup / "cpu.stat").value_or("");
     const std::size_t at = text.find(kName);
     if (at == std::string::npos) return std::nullopt;
-    const auto microseconds = Number(std::string_view(text).substr(at + kName.size()));
+    const std::string_view rest = std::string_view(text).substr(at + kName.size());
+    const auto microseconds = ParseNumber(rest.substr(0, rest.find('\n')));
     if (!microseconds) return std::nullopt;
     return *microseconds * 1000;
   }
   const auto root = cgroups.Controller("cpuacct");
   if (!root) return std::nullopt;
-  return Number(ReadFile(*root / cgroup / "cpuacct.usage").value_or(""));
+  return ParseNumber(Trim(ReadFile(*root / cgroup / "cpuacct.usage").value_or("")));
 }
 
 std::optional<fs::path> WeightFile(const linux::CgroupLayout& cgroups, const std::string& cgroup) {
@@ -159,7 +152,7 @@ void CpuWatch::Read(const linux::CgroupLayout& cgroups, std::vector<Entry>& entr
     entry.seen.nanoseconds = *used;
     // One that an earlier life of this worker has lowered.
     if (entry.is_new) {
-      const auto weight = Number(ReadFile(*file).value_or(""));
+      const auto weight = ParseNumber(Trim(ReadFile(*file).value_or("")));
       entry.seen.lowered = weight == Weight(cgroups, entry.shares, true);
     }
     return false;

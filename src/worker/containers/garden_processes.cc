@@ -1,6 +1,6 @@
 #include <algorithm>
-#include <charconv>
 
+#include "base/text.h"
 #include "protocol/garden.h"
 #include "worker/containers/output_cursor.h"
 #include "worker/containers/process_input.h"
@@ -56,12 +56,11 @@ ProcessPayload EndPayload(const ContainerProcess& process) {
 }
 
 std::int64_t Number(std::string_view text, std::string_view name) {
-  std::int64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size() || number < 0) {
+  const auto number = ParseNumber(text);
+  if (!number || *number < 0) {
     throw Failure(ErrorKind::kInvalid, std::string(name) + " is no byte offset");
   }
-  return number;
+  return *number;
 }
 
 std::int64_t OffsetOf(const http::Query& query, std::string_view name) {
